@@ -1,0 +1,57 @@
+# GNU make and Python 3.11 or 3.12 are all that is needed; the rest goes into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STATE := $(shell cat requirements*.txt | cksum | tr ' ' '-')
+SERVER := $(VENV)/.installed-$(STATE)
+DEV := $(VENV)/.installed-dev-$(STATE)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info < (3, 13))
+PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11,\
+    $(shell $(name) -c '$(SUPPORTED)' 2>/dev/null && echo $(name))))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint bench clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '%-14s %s\n' "$$name" "$$text"; done
+
+demo: $(SERVER) ## the whole platform, three devices and one training job (ONCE=1 exits when the job is done)
+	@$(BIN)/python manage.py demo $(if $(ONCE),--once)
+
+up: $(SERVER) ## the platform on this machine until Ctrl-C (VERBOSE=1 shows what every process writes)
+	@$(BIN)/python manage.py up $(if $(VERBOSE),--verbose)
+
+test: lint ## checks, then tests (ARGS="-k name" passes arguments to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## style, types, settings and migrations
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo 'ruff format would change the files that'; \
+		echo '`$(BIN)/ruff format --check .` lists.'; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python manage.py check --fail-level WARNING
+	@$(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(SERVER) ## measurements (ARGS="--quick" for small sizes)
+	@$(BIN)/python -m bench.aggregation $(ARGS)
+
+clean: ## remove .venv and caches; run-time data in var/ stays
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache staticfiles
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo 'Constellation needs Python 3.11 or 3.12; none is on PATH. Set PYTHON=... to one.'; exit 1; }
+	@$(PYTHON) -c '$(SUPPORTED)' || { echo 'Constellation needs Python 3.11 or 3.12; $(PYTHON) is another.'; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(SERVER): | $(BIN)/python
+	@echo 'Installing the packages of requirements.txt into $(VENV); the first time this takes some minutes.'
+	@$(PIP) -r requirements.txt
+	@rm -f $(VENV)/.installed-* && touch $@
+
+$(DEV): $(SERVER)
+	@echo 'Installing the packages of requirements-dev.txt for the checks and tests.'
+	@$(PIP) -r requirements-dev.txt
+	@rm -f $(VENV)/.installed-dev-* && touch $@

@@ -1,0 +1,221 @@
+"""Every setting of the server, read from the environment; docs/settings.md lists them."""
+
+import secrets
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+
+from constellation_web import environment as env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+CONSTELLATION_HOME = Path(env.text("CONSTELLATION_HOME", str(BASE_DIR / "var"))).resolve()
+KEYS_DIR = CONSTELLATION_HOME / "keys"
+CHECKPOINTS_DIR = CONSTELLATION_HOME / "checkpoints"
+LOGS_DIR = CONSTELLATION_HOME / "logs"
+for _folder in (CONSTELLATION_HOME, KEYS_DIR, CHECKPOINTS_DIR, LOGS_DIR):
+    _folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+# Identity
+
+# A ServerApp process signs nothing for browsers, so it never learns the key.
+IS_SERVERAPP = env.flag("CONSTELLATION_SERVERAPP")
+
+
+def _secret_key() -> str:
+    if IS_SERVERAPP:
+        return secrets.token_urlsafe(48)
+    given = env.text("DJANGO_SECRET_KEY")
+    if given:
+        return given
+    path = KEYS_DIR / "django-secret-key"
+    if not path.exists():
+        draft = path.with_suffix(f".{secrets.token_hex(4)}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        with suppress(FileExistsError):  # of several processes that start at once, one wins
+            path.hardlink_to(draft)
+        draft.unlink()
+    return path.read_text()
+
+
+SECRET_KEY = _secret_key()
+DEBUG = env.flag("DJANGO_DEBUG")
+
+# Addresses
+
+BIND_HOST, BIND_PORT = env.address("CONSTELLATION_BIND", "127.0.0.1:8000")
+ON_LOOPBACK = env.is_loopback(BIND_HOST)
+TLS_CERTIFICATE = env.text("CONSTELLATION_TLS_CERT")
+TLS_KEY = env.text("CONSTELLATION_TLS_KEY")
+USE_TLS = env.flag("CONSTELLATION_TLS", default=not ON_LOOPBACK)
+BEHIND_PROXY = env.flag("CONSTELLATION_BEHIND_PROXY")
+_scheme = "https" if USE_TLS or BEHIND_PROXY else "http"
+PUBLIC_URL = env.text("CONSTELLATION_URL", f"{_scheme}://{BIND_HOST}:{BIND_PORT}").rstrip("/")
+SERVER_NAMES = [n for n in env.text("CONSTELLATION_HOSTS").split(",") if n]
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *([] if BIND_HOST in ("0.0.0.0", "::") else [BIND_HOST]), *SERVER_NAMES]
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+ENGINE_PORT = env.integer("CONSTELLATION_ENGINE_PORT", 8010, 1, 65535)
+ENGINE_ADDRESS = f"127.0.0.1:{ENGINE_PORT}"
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _scheme == "https"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if BEHIND_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# Django
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "django_filters",
+    "drf_spectacular",
+    "fl_server",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "constellation_web.security.ContentSecurityPolicy",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "constellation_web.urls"
+ASGI_APPLICATION = "constellation_web.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "jobs"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Static files come straight out of the installed packages; there is no copy to go stale.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# Database and Redis
+
+DATABASES = {"default": environ.Env().db("DATABASE_URL", default=f"sqlite:///{CONSTELLATION_HOME / 'constellation.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 30,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+REDIS_URL = env.text("REDIS_URL")
+REDIS_SOCKET = env.redis_socket(CONSTELLATION_HOME)
+_redis = env.redis_urls(REDIS_URL, REDIS_SOCKET)
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [_redis["channels"]], "prefix": env.text("CONSTELLATION_PREFIX", "constellation")},
+    }
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": _redis["cache"],
+        "KEY_PREFIX": env.text("CONSTELLATION_PREFIX", "constellation"),
+    }
+}
+
+CELERY_BROKER_URL = _redis["broker"]
+CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": env.text("CONSTELLATION_PREFIX", "constellation") + ":"}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "control"
+CELERY_TASK_ROUTES = {
+    "fl_server.tasks.prepare_run": {"queue": "evaluation"},
+    "fl_server.tasks.evaluate_checkpoint": {"queue": "evaluation"},
+}
+CELERY_TASK_TIME_LIMIT = 600
+CELERY_TASK_SOFT_TIME_LIMIT = 540
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE_FILENAME = str(CONSTELLATION_HOME / "beat-schedule")
+# A tick that waited longer than its period is replaced by the next one.
+CELERY_BEAT_SCHEDULE = {"tick": {"task": "fl_server.tasks.tick", "schedule": 2.0, "options": {"expires": 2.0}}}
+
+# API
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework_simplejwt.authentication.JWTAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["fl_server.api.permissions.DenyByDefault"],
+    "DEFAULT_PAGINATION_CLASS": "fl_server.api.pagination.Pages",
+    "DEFAULT_FILTER_BACKENDS": [
+        "django_filters.rest_framework.DjangoFilterBackend",
+        "rest_framework.filters.OrderingFilter",
+    ],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "fl_server.api.errors.handle",
+    "DEFAULT_THROTTLE_RATES": {"login": "10/min", "enrolment": "30/min", "api": "1200/min"},
+}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Constellation",
+    "DESCRIPTION": "A company's idle computers as one private training cluster.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+}
+UNFOLD = {"SITE_TITLE": "Constellation", "SITE_HEADER": "Constellation", "SITE_SYMBOL": "hub"}
+
+# The fleet and its runs
+
+STALE_AFTER = env.number("CONSTELLATION_STALE_AFTER", 15, 2, 3600)  # seconds without a sign of life
+LEASE_SECONDS = env.number("CONSTELLATION_LEASE_SECONDS", 20, 4, 600)
+# Django and Flower take seconds to start in a new process, more on a busy machine.
+LAUNCH_SECONDS = env.number("CONSTELLATION_LAUNCH_SECONDS", 120, 10, 3600)
+MAX_RUNS = env.integer("CONSTELLATION_MAX_RUNS", 4, 1, 1000)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    # One line per heartbeat and per object says nothing to a person.
+    "loggers": {"httpx": {"level": "WARNING"}, "celery.app.trace": {"level": "WARNING"}},
+}

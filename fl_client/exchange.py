@@ -1,0 +1,65 @@
+"""Reading an instruction and writing a reply, as wire.py has them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import ConfigRecord, RecordDict
+
+from fl_client.errors import ClientError
+from fl_client.wire import CHUNK, CHUNK_BYTES, FIT, FORMAT, INSTRUCTION_KEYS, REPLY_KEYS
+
+
+class BadInstruction(ClientError):
+    code = "bad-instruction"
+
+
+@dataclass(frozen=True)
+class Instruction:
+    run: int
+    round: int
+    fence: int
+    config: dict[str, Any]
+    weights: bytes
+
+
+def read(content: RecordDict) -> Instruction:
+    header = content.get(FIT)
+    if not isinstance(header, ConfigRecord) or set(header) != set(INSTRUCTION_KEYS):
+        raise BadInstruction(f"The record {FIT!r} needs exactly {', '.join(INSTRUCTION_KEYS)}.")
+    if header["format"] != FORMAT:
+        raise BadInstruction(f"The server speaks format {header['format']!r}, this client {FORMAT}.")
+    chunks = int(str(header["chunks"]))
+    records = [header, *(content.get(CHUNK.format(number)) for number in range(1, chunks + 1))]
+    parts = [record.get("weights") if isinstance(record, ConfigRecord) else None for record in records]
+    whole = [part for part in parts if isinstance(part, bytes)]
+    if len(whole) != len(parts):
+        raise BadInstruction("A chunk of the weights is missing.")
+    return Instruction(
+        run=int(str(header["run"])),
+        round=int(str(header["round"])),
+        fence=int(str(header["fence"])),
+        config=json.loads(str(header["config"])),
+        weights=whole[0] if len(whole) == 1 else b"".join(whole),
+    )
+
+
+def write(
+    instruction: Instruction, examples: int, metrics: Mapping[str, float], weights: bytes
+) -> RecordDict:
+    chunks = [weights[start : start + CHUNK_BYTES] for start in range(0, len(weights), CHUNK_BYTES)] or [b""]
+    values = (
+        FORMAT,
+        instruction.run,
+        instruction.round,
+        instruction.fence,
+        examples,
+        json.dumps(dict(metrics)),
+        len(chunks) - 1,
+        chunks[0],
+    )
+    content = RecordDict({FIT: ConfigRecord(dict(zip(REPLY_KEYS, values, strict=True)))})
+    for number, chunk in enumerate(chunks[1:], start=1):
+        content[CHUNK.format(number)] = ConfigRecord({"weights": chunk})
+    return content

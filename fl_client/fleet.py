@@ -1,0 +1,203 @@
+"""The node link to the engine, open only while the device is reserved.
+
+The one client module that imports below Flower's public surface (flwr 1.41.0, pinned exactly). Flower's own
+connection helper ends the process on some errors and retries others for ever; here every call has a deadline and
+every failure is a FleetError that says whether trying again can help.
+"""
+
+import logging
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.app import Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import TIMESTAMP_HEADER
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_confirm_message_received_fn_protobuf,
+    make_pull_object_fn_protobuf,
+    make_push_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    inflate_object_from_contents,
+    pull_objects,
+    push_objects,
+)
+from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
+from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
+from flwr.supernode.fleet_http_client import FleetHttpClient
+
+log = logging.getLogger("constellation.fleet")
+
+HEARTBEAT_INTERVAL = 30.0  # seconds that the engine is told to expect
+HEARTBEAT_EVERY = 10.0
+# Objects arrive a moment after their message; Flower would wait a whole second before it looks again.
+FIRST_LOOK_AGAIN = 0.02
+PULL_SECONDS = 120.0
+
+
+class FleetError(Exception):
+    """The engine did not do what was asked. `retry` tells whether it may later."""
+
+    def __init__(self, message: str, *, retry: bool) -> None:
+        super().__init__(message)
+        self.retry = retry
+
+
+class _Signature:
+    """Signs each request with the node key and the server's time: the engine refuses clocks that are off."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, clock_offset: Callable[[], float]) -> None:
+        self._key = key
+        self._public = b64encode(public_key_to_bytes(key.public_key())).decode("ascii")
+        self._clock_offset = clock_offset
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        now = (datetime.now(UTC) + timedelta(seconds=self._clock_offset())).isoformat()
+        signature = b64encode(sign_message(self._key, now.encode("ascii"))).decode("ascii")
+        context.request.headers[FLEET_HTTP_PUBLIC_KEY_HEADER] = self._public
+        context.request.headers[TIMESTAMP_HEADER] = now
+        context.request.headers[FLEET_HTTP_SIGNATURE_HEADER] = signature
+        return call_next(context)
+
+
+@contextmanager
+def _mapped(what: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPStatusError as exc:
+        status = exc.response.status_code
+        retry = status in (408, 412, 429) or status >= 500
+        raise FleetError(f"{what}: the engine answered {status}", retry=retry) from exc
+    except httpx.TransportError as exc:
+        raise FleetError(f"{what}: {exc or type(exc).__name__}", retry=True) from exc
+    except ObjectPullError as exc:
+        raise FleetError(f"{what}: {exc}", retry=True) from exc
+
+
+class FleetLink:
+    """One node's connection; a context manager. Its methods may be called from one thread at a time."""
+
+    def __init__(
+        self,
+        server: str,
+        key: ec.EllipticCurvePrivateKey,
+        node_id: int,
+        *,
+        ca: bytes | None,
+        clock_offset: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`server` is host:port; `ca` the PEM of the platform's CA, None for plain HTTP on the loopback address."""
+        self._public = public_key_to_bytes(key.public_key())
+        self._client = FleetHttpClient.from_server_address(
+            server,
+            ca is None,
+            ca,
+            interceptors=[
+                RuntimeVersionHttpInterceptor(component_name="SuperNode"),
+                _Signature(key, clock_offset),
+            ],
+        )
+        self._node = Node(node_id=node_id)
+        self._done = threading.Event()
+        self._beats = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        """A heartbeat brings a known node online at once; one that never was online is activated."""
+        with _mapped("open"):
+            if not self._heartbeat():
+                request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=HEARTBEAT_INTERVAL)
+                self._node = Node(node_id=self._client.ActivateNode(request).node_id)
+        self._beats.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        try:
+            with _mapped("close"):
+                self._client.DeactivateNode(DeactivateNodeRequest(node_id=self._node.node_id))
+        except FleetError as exc:
+            log.info("%s", exc)
+        self._client.close()
+
+    def _heartbeat(self) -> bool:
+        request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=HEARTBEAT_INTERVAL)
+        return bool(self._client.SendNodeHeartbeat(request).success)
+
+    def _beat(self) -> None:
+        while not self._done.wait(HEARTBEAT_EVERY):
+            try:
+                with _mapped("heartbeat"):
+                    self._heartbeat()
+            except FleetError as exc:
+                log.warning("%s", exc)
+
+    def pull(self) -> Message | None:
+        """The oldest message for this node, complete, or None."""
+        with _mapped("pull"):
+            response = self._client.PullMessages(PullMessagesRequest(node=self._node))
+            if not response.messages_list:
+                return None
+            metadata = message_from_proto(response.messages_list[0]).metadata
+            tree = response.message_object_trees[0]
+            contents = pull_objects(
+                [part.object_id for part in iterate_object_tree(tree)],
+                make_pull_object_fn_protobuf(self._client.PullObject, self._node, metadata.run_id),
+                max_time=PULL_SECONDS,
+                initial_backoff=FIRST_LOOK_AGAIN,
+            )
+            make_confirm_message_received_fn_protobuf(
+                self._client.ConfirmMessageReceived, self._node, metadata.run_id
+            )(metadata.message_id)
+        message = inflate_object_from_contents(metadata.message_id, contents)
+        if not isinstance(message, Message):
+            raise FleetError(f"pull: {type(message).__name__} came instead of a message", retry=False)
+        message.metadata.__dict__["_message_id"] = metadata.message_id
+        return message
+
+    def reply(self, to: Message, content: RecordDict, seconds: float) -> None:
+        """Answer a message, with all its objects."""
+        message = Message(content, reply_to=to)
+        with _mapped("reply"), no_object_id_recompute():
+            message.metadata.__dict__["_message_id"] = message.object_id
+            response = self._client.PushMessages(
+                PushMessagesRequest(
+                    node=self._node,
+                    messages_list=[message_to_proto(remove_content_from_message(message))],
+                    message_object_trees=[get_object_tree(message)],
+                    clientapp_runtime_list=[seconds],
+                )
+            )
+            push_objects(
+                get_all_nested_objects(message),
+                make_push_object_fn_protobuf(
+                    self._client.PushObject, self._node, message.metadata.run_id, response.session_id
+                ),
+                object_ids_to_push=set(response.objects_to_push),
+            )

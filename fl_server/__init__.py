@@ -1,0 +1,1 @@
+"""The domain: jobs, runs, rounds, devices, and everything that may change them."""

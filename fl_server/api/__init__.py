@@ -1,0 +1,1 @@
+"""The REST interface: views parse, call one service, shape the answer."""

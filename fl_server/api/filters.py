@@ -1,0 +1,72 @@
+from datetime import timedelta
+from typing import Any
+
+import django_filters as filters
+from django.conf import settings
+from django.db.models import F, Q, QuerySet
+from django.db.models.fields.json import KeyTransform
+from django.utils import timezone
+
+from fl_server.models import Device, Participation, TrainingJob
+
+
+class Jobs(filters.FilterSet):
+    status = filters.MultipleChoiceFilter(choices=TrainingJob.Status.choices)
+    owner = filters.CharFilter(field_name="owner__username")
+    name = filters.CharFilter(lookup_expr="icontains")
+
+    class Meta:
+        model = TrainingJob
+        fields = ("status", "owner", "name")
+
+
+class Participations(filters.FilterSet):
+    round = filters.NumberFilter(field_name="round_number", min_value=0, max_value=2**31 - 1)
+    status = filters.MultipleChoiceFilter(choices=Participation.Status.choices)
+    device = filters.UUIDFilter(field_name="device_id")
+
+    class Meta:
+        model = Participation
+        fields = ("round", "status", "device")
+
+
+def of_presence(devices: QuerySet[Device], presence: str) -> QuerySet[Device]:
+    """`Device.presence` as a condition of the database; needs the annotation `is_reserved`."""
+    wanted = Device.Presence(presence)
+    if wanted in (Device.Presence.PENDING, Device.Presence.REVOKED):
+        return devices.filter(status=wanted.value)
+    approved = devices.filter(status=Device.Status.APPROVED)
+    gone = Q(last_seen__isnull=True) | Q(disconnected_at__gte=F("last_seen"))
+    if wanted is Device.Presence.OFFLINE:
+        return approved.filter(gone)
+    silent = Q(last_seen__lt=timezone.now() - timedelta(seconds=settings.STALE_AFTER))
+    connected = approved.exclude(gone)
+    if wanted is Device.Presence.STALE:
+        return connected.filter(silent)
+    awake = connected.exclude(silent)
+    if wanted is Device.Presence.PAUSED:
+        return awake.filter(may_train=False)
+    return awake.filter(may_train=True, is_reserved=wanted is Device.Presence.TRAINING)
+
+
+class Devices(filters.FilterSet):
+    status = filters.MultipleChoiceFilter(choices=Device.Status.choices)
+    presence = filters.ChoiceFilter(choices=Device.Presence.choices, method="by_presence")
+    owner = filters.CharFilter(field_name="owner__username")
+    name = filters.CharFilter(lookup_expr="icontains")
+    label = filters.CharFilter(method="by_label", help_text="`room` for any value, `room:lab` for that one")
+
+    class Meta:
+        model = Device
+        fields = ("status", "presence", "owner", "name", "label")
+
+    def by_presence(self, devices: QuerySet[Device], name: str, value: str) -> QuerySet[Device]:
+        return of_presence(devices, value)
+
+    def by_label(self, devices: QuerySet[Device], name: str, value: str) -> QuerySet[Device]:
+        key, colon, wanted = value.partition(":")
+        if not colon:
+            return devices.filter(labels__has_key=key)
+        # An expression, because a key in a lookup path could name a lookup.
+        found: Any = KeyTransform(key, "labels")
+        return devices.alias(label_value=found).filter(label_value=wanted)

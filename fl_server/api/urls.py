@@ -1,0 +1,65 @@
+from django.urls import include, path, re_path
+
+from fl_server.api import auth, catalogue, checkpoints, devices, docs, enrolment, jobs, rounds, status
+
+app_name = "api"
+
+accounts = [
+    path("auth/token", auth.Token.as_view(), name="token"),
+    path("auth/token/refresh", auth.TokenRefresh.as_view(), name="token-refresh"),
+    path("auth/token/revoke", auth.TokenRevoke.as_view(), name="token-revoke"),
+    path("me", auth.Me.as_view(), name="me"),
+]
+
+catalogues = [
+    path("strategies", catalogue.Strategies.as_view(), name="strategies"),
+    path("models", catalogue.Models.as_view(), name="models"),
+    path("datasets", catalogue.Datasets.as_view(), name="datasets"),
+    path("partitions", catalogue.Partitions.as_view(), name="partitions"),
+    path("optimizers", catalogue.Optimizers.as_view(), name="optimizers"),
+]
+
+training = [
+    path("jobs", jobs.Jobs.as_view({"get": "list", "post": "create"}), name="job-list"),
+    path("jobs/validate", jobs.Jobs.as_view({"post": "validate"}), name="job-validate"),
+    path("jobs/<int:pk>", jobs.Jobs.as_view({"get": "retrieve"}), name="job-detail"),
+    path("jobs/<int:pk>/submit", jobs.Jobs.as_view({"post": "submit"}), name="job-submit"),
+    path("jobs/<int:pk>/cancel", jobs.Jobs.as_view({"post": "cancel"}), name="job-cancel"),
+    path("jobs/<int:pk>/metrics", jobs.Jobs.as_view({"get": "metrics"}), name="job-metrics"),
+    path("jobs/<int:pk>/rounds", rounds.Rounds.as_view(), name="job-rounds"),
+    path("jobs/<int:pk>/participations", rounds.Participations.as_view(), name="job-participations"),
+    path("jobs/<int:pk>/checkpoints", rounds.Checkpoints.as_view(), name="job-checkpoints"),
+    path(
+        "checkpoints/<int:pk>", checkpoints.Checkpoints.as_view({"get": "retrieve"}), name="checkpoint-detail"
+    ),
+    path(
+        "checkpoints/<int:pk>/download",
+        checkpoints.Checkpoints.as_view({"get": "download"}),
+        name="checkpoint-download",
+    ),
+]
+
+fleet = [
+    path("devices", devices.Devices.as_view({"get": "list"}), name="device-list"),
+    path("devices/<uuid:pk>", devices.Devices.as_view({"get": "retrieve"}), name="device-detail"),
+    path("devices/<uuid:pk>/approve", devices.Devices.as_view({"post": "approve"}), name="device-approve"),
+    path("devices/<uuid:pk>/revoke", devices.Devices.as_view({"post": "revoke"}), name="device-revoke"),
+    path("enrolment/codes", enrolment.Codes.as_view({"get": "list", "post": "create"}), name="code-list"),
+    path("enrolment/codes/<int:pk>", enrolment.Codes.as_view({"get": "retrieve"}), name="code-detail"),
+    path("enrolment/codes/<int:pk>/revoke", enrolment.Codes.as_view({"post": "revoke"}), name="code-revoke"),
+]
+
+platform = [
+    path("health", status.Health.as_view(), name="health"),
+    path("status", status.Status.as_view(), name="status"),
+]
+
+v1 = [*accounts, *catalogues, *training, *fleet, *platform, path("", include("fl_server.api.device_urls"))]
+
+urlpatterns = [
+    path("v1/", include(v1)),
+    path("schema/", docs.Document.as_view(), name="schema"),
+    path("docs/", docs.explorer_page, name="docs"),
+    path("docs/errors", docs.errors_page, name="errors"),
+    re_path(r"", docs.Unknown.as_view(), name="unknown"),
+]

@@ -1,0 +1,70 @@
+"""The server's own use of the training code: first weights, partition sizes, central tests. Loads torch."""
+
+import logging
+from pathlib import Path
+
+import torch
+from django.conf import settings
+
+from fl_client import data, devices, models, partitions, training, weights
+from fl_client.errors import ClientError
+from fl_server import spec
+from fl_server.exceptions import NotFound
+from fl_server.models import Checkpoint, Run
+from fl_server.services import checkpoints, runs
+from fl_server.services.rounds import CheckpointFile
+from strategies import checkpoint as files
+
+logger = logging.getLogger(__name__)
+
+
+def warm_up() -> None:
+    """Pay torch's start once, in the process that evaluates."""
+    torch.set_num_threads(1)
+    devices.warm_up(devices.pick_device())
+
+
+def prepare(run: Run) -> None:
+    """Write the first weights unless the job has some, deal the rows, and test the first weights."""
+    wanted = spec.parse(run.job.spec)
+    try:
+        first = run.job.checkpoints.filter(round_number=0).first() or _initial(run, wanted)
+        labels = data.load(wanted.dataset.name, wanted.dataset.options, "train").labels
+        rows = partitions.sizes(
+            wanted.partition.scheme, wanted.partition.options, labels, run.partitions, wanted.seed
+        )
+    except ClientError as exc:
+        runs.fail(run, exc.code, str(exc))
+        return
+    runs.prepared(run, rows)
+    if wanted.evaluation != "off" and run.first_round == 1:
+        evaluate(first)
+
+
+def _initial(run: Run, wanted: spec.JobSpec) -> Checkpoint:
+    arrays = models.initial_weights(wanted.model.name, wanted.model.options, wanted.seed)
+    path = files.model_path(run.job_id, run.number, 0)
+    written = files.write(Path(settings.CHECKPOINTS_DIR) / path, weights.pack(arrays))
+    return checkpoints.add_initial(run, CheckpointFile(path, written.sha256, written.size), {})
+
+
+def evaluate(checkpoint: Checkpoint) -> None:
+    """Loss and accuracy on the test split, kept with the checkpoint and its round."""
+    wanted = spec.parse(checkpoint.job.spec)
+    try:
+        stored = files.read(checkpoints.file_path(checkpoint), checkpoint.sha256)
+    except NotFound as exc:
+        logger.info("not evaluated: %s", exc)
+        return
+    try:
+        metrics = training.evaluate(
+            wanted.model.name,
+            wanted.model.options,
+            weights.unpack(stored),
+            wanted.dataset.name,
+            wanted.dataset.options,
+        )
+    except ClientError as exc:
+        logger.warning("%s not evaluated: %s", checkpoint, exc)
+        return
+    checkpoints.evaluated(checkpoint, metrics)

@@ -1,0 +1,1 @@
+"""The only server code that knows the engine, Flower."""

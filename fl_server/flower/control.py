@@ -1,0 +1,63 @@
+"""The Control API in our own words. Whatever goes wrong there becomes EngineUnavailable or Conflict here."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+
+from fl_server.exceptions import Conflict, EngineUnavailable
+from fl_server.flower import engine
+from fl_server.flower.fab import fab
+
+T = TypeVar("T")
+
+
+def _call(method: Callable[[Any], T], request: Any) -> T:
+    try:
+        return method(request)
+    except httpx.HTTPStatusError as exc:
+        if exc.response.status_code >= 500:
+            raise EngineUnavailable(f"The engine answered {exc.response.status_code}.") from exc
+        raise Conflict(f"The engine refused: {exc.response.text[:300]}", code="engine-refused") from exc
+    except httpx.TransportError as exc:
+        raise EngineUnavailable(f"The engine does not answer: {exc}") from exc
+
+
+def register_node(public_key: str, name: str) -> str:
+    """Let the node with this key (PEM) connect; returns its id. Registering it twice gives the same id."""
+    client = engine.control_client()
+    try:
+        reply = _call(client.RegisterNode, engine.RegisterNodeRequest(public_key=public_key.encode(), name=name))
+        return str(reply.node_id)
+    except Conflict:
+        nodes = _call(client.ListNodes, engine.ListNodesRequest()).nodes_info
+        known = [str(node.node_id) for node in nodes if node.public_key.decode().strip() == public_key.strip()]
+        if not known:
+            raise
+        return known[0]
+
+
+def unregister_node(node_id: str) -> None:
+    """Shut the node out for good; one that is already out is fine."""
+    _forgiving(engine.control_client().UnregisterNode, engine.UnregisterNodeRequest(node_id=int(node_id)))
+
+
+def start_run(run_id: int, fence: int) -> int:
+    """Start a ServerApp for our run; returns Flower's run id."""
+    request = engine.StartRunRequest(
+        fab=engine.fab_to_proto(fab()),
+        override_config=engine.user_config_to_proto({"run": run_id, "fence": fence}),
+    )
+    return int(_call(engine.control_client().StartRun, request).run_id)
+
+
+def stop_run(engine_run_id: str) -> None:
+    """End a run in the engine and drop its messages; one that has ended is fine."""
+    _forgiving(engine.control_client().StopRun, engine.StopRunRequest(run_id=int(engine_run_id)))
+
+
+def _forgiving(method: Callable[[Any], Any], request: Any) -> None:
+    try:
+        _call(method, request)
+    except Conflict:
+        return

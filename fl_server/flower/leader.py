@@ -1,0 +1,186 @@
+"""Leading one run from its first round to its last, inside the ServerApp."""
+
+import logging
+import threading
+import traceback
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.utils import timezone
+from flwr.app import Array, ArrayRecord
+from flwr.serverapp import Grid
+
+from fl_server import spec
+from fl_server.flower import engine
+from fl_server.flower.lease import Lease, persist
+from fl_server.flower.link import SocketLink
+from fl_server.models import Participation, Run
+from fl_server.selectors import runs as selectors
+from fl_server.services import checkpoints, participations, rounds, runs
+from strategies import catalog, checkpoint
+from strategies.exceptions import Diverged, TooFewReplies
+from strategies.federated import FederatedStrategy, ReplyOutcome, RoundOutcome
+from strategies.grid import DeviceGrid, Stopped, Waiting
+from strategies.packing import pack, unpack
+
+logger = logging.getLogger(__name__)
+
+Status = Participation.Status
+# A message outlives its round a little, so that a late reply is seen as late and not as unknown. Seconds.
+MESSAGE_MARGIN = 60.0
+
+
+def lead(grid: Grid, run_id: int, fence: int) -> None:
+    """Train until the last round, and leave the run with a reason however it ends."""
+    run = Run.objects.select_related("job").get(pk=run_id, fence=fence)
+    stop = threading.Event()
+    engine.quicken_pulls()
+    runs.start(run)
+    with Lease(run, stop):
+        try:
+            Leader(grid, run, stop).train()
+            persist(lambda: runs.complete(run))
+        except (Stopped, runs.Superseded) as exc:
+            logger.info("%s ends early: %s", run, exc)
+        except TooFewReplies as exc:
+            _fail(run, "too-few-replies", str(exc))
+        except Diverged as exc:
+            _fail(run, "diverged", str(exc))
+        except Exception as exc:
+            _fail(run, "error", f"{type(exc).__name__}: {exc}", traceback.format_exc())
+            raise
+
+
+def _fail(run: Run, code: str, reason: str, trace: str = "") -> None:
+    persist(lambda: runs.fail(run, code, reason, trace))
+
+
+class Leader:
+    def __init__(self, grid: Grid, run: Run, stop: threading.Event) -> None:
+        self._run = run
+        self._spec = spec.parse(run.job.spec)
+        self._link = SocketLink(run, stop)
+        wait = self._spec.participation
+        waiting = Waiting(deadline=wait.round_deadline_seconds, quorum=wait.quorum, grace=wait.grace_seconds)
+        self._grid = DeviceGrid(grid, self._link, waiting)
+        self._needed = wait.quorum or 1
+        self._started = timezone.now()
+        self._planned: list[int] = []
+        self._model_bytes = 0
+        self._bytes_up = 0
+        self._rows: dict[int, int] = {}
+
+    def train(self) -> None:
+        self._wait_until_prepared()
+        self._inner = catalog.build(self._spec.strategy.name, self._spec.strategy.options)
+        arrays = self._initial_arrays()
+        self._rows = {
+            int(reservation.device.node_id): reservation.rows or 0
+            for reservation in selectors.active_reservations(self._run)
+        }
+        strategy = FederatedStrategy(
+            self._inner,
+            run=self._run.pk,
+            fence=self._run.fence,
+            max_examples=self._rows,
+            plan=self._plan,
+            first_round=self._run.first_round,
+            quorum=self._needed,
+            on_reply=self._on_reply,
+            on_round=self._on_round,
+            ttl=self._spec.participation.round_deadline_seconds + MESSAGE_MARGIN,
+        )
+        left = self._spec.rounds - self._run.first_round + 1
+        strategy.start(self._grid, arrays, num_rounds=left)
+
+    def _wait_until_prepared(self) -> None:
+        give_up = timezone.now() + timedelta(seconds=settings.LAUNCH_SECONDS)
+        while True:
+            self._run.refresh_from_db(fields=["prepared_at"])
+            if self._run.prepared_at:
+                return
+            if self._link.stop.is_set():
+                raise Stopped("the run was stopped")
+            if timezone.now() > give_up:
+                raise TimeoutError(f"The first weights were not ready after {settings.LAUNCH_SECONDS:.0f} s.")
+            self._link.prepared.wait(0.5)
+
+    def _initial_arrays(self) -> ArrayRecord:
+        """The newest checkpoint's weights; the strategy gets back the state that it had then."""
+        newest = selectors.latest_checkpoint(self._run)
+        if newest is None:
+            raise FileNotFoundError(f"There is no checkpoint of round {self._run.first_round - 1}.")
+        data = checkpoint.read(checkpoints.file_path(newest), newest.sha256)
+        if newest.state_sha256:
+            state = checkpoint.read(self._folder() / _state_path(newest.path), newest.state_sha256)
+            checkpoint.restore_state(self._inner, unpack(state))
+        self._model_bytes = len(data)
+        return ArrayRecord({name: Array(array) for name, array in unpack(data).items()})
+
+    def _folder(self) -> Path:
+        return Path(settings.CHECKPOINTS_DIR)
+
+    def _plan(self, round_number: int, _: Grid) -> list[int]:
+        nodes = self._grid.gather(self._link.reserved, self._needed)
+        self._planned = [node for node in nodes if node in self._rows]
+        self._started = timezone.now()
+        self._bytes_up = 0
+        devices = [self._link.device(node) for node in self._planned]
+        persist(lambda: participations.open_round(self._run, round_number, devices))
+        return self._planned
+
+    def _on_reply(self, outcome: ReplyOutcome) -> None:
+        self._bytes_up += outcome.nbytes
+        persist(
+            lambda: participations.settle(
+                self._run,
+                outcome.round,
+                self._link.device(outcome.node_id),
+                Status.ACCEPTED if outcome.accepted else Status.REJECTED,
+                reason_code=outcome.code or "",
+                reason=outcome.message or "",
+                examples=outcome.examples,
+                seconds=outcome.seconds,
+                bytes_up=outcome.nbytes,
+                bytes_down=self._model_bytes,
+                metrics=dict(outcome.metrics),
+            )
+        )
+
+    def _on_round(self, outcome: RoundOutcome) -> None:
+        file = self._write(outcome)
+        report = rounds.RoundReport(
+            number=outcome.round,
+            started_at=self._started,
+            finished_at=timezone.now(),
+            examples=outcome.examples,
+            accepted=outcome.accepted,
+            rejected=outcome.rejected,
+            bytes_down=self._model_bytes * len(self._planned),
+            bytes_up=self._bytes_up,
+            metrics=dict(outcome.metrics),
+        )
+        persist(lambda: rounds.commit(self._run, report, file, evaluate=self._evaluates(outcome.round)))
+
+    def _write(self, outcome: RoundOutcome) -> rounds.CheckpointFile:
+        job, number = self._run.job_id, self._run.number
+        path = checkpoint.model_path(job, number, outcome.round)
+        data = pack(outcome.arrays)
+        self._model_bytes = len(data)
+        state = checkpoint.state_of(self._inner)
+        state_sha256 = ""
+        if state:
+            state_sha256 = checkpoint.write(self._folder() / _state_path(path), pack(state)).sha256
+        written = checkpoint.write(self._folder() / path, data)
+        return rounds.CheckpointFile(path, written.sha256, written.size, state_sha256)
+
+    def _evaluates(self, round_number: int) -> bool:
+        when = self._spec.evaluation
+        return when == "every-round" or (when == "last-round" and round_number == self._spec.rounds)
+
+
+def _state_path(model_path: str) -> str:
+    return model_path.removesuffix(".safetensors") + ".state.safetensors"
+
+

@@ -1,0 +1,80 @@
+"""How a ServerApp reaches its devices beside the engine: over the bus, through their sockets."""
+
+import queue
+import threading
+from typing import Any
+
+from django.db import close_old_connections
+from django.db.models import F, Q
+
+from fl_server import bus, events
+from fl_server.models import Device, Participation, Run
+from fl_server.services import participations
+from strategies.grid import Signal
+
+Status = Participation.Status
+KINDS = frozenset({"ready", "uploaded", "failed", "gone"})
+
+
+class SocketLink:
+    """`strategies.grid.Link` for one run."""
+
+    def __init__(self, run: Run, stop: threading.Event) -> None:
+        self.signals: queue.SimpleQueue[Signal] = queue.SimpleQueue()
+        self.stop = stop
+        self.prepared = threading.Event()
+        self._run = run
+        self._devices: dict[int, Device] = {}
+        self._unable: set[int] = set()
+        bus.get().subscribe(events.run_group(run.pk), self._receive)
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        facts = message["payload"]
+        kind = facts["type"]
+        if kind == "prepared":
+            self.prepared.set()
+        elif kind == "cancel":
+            self.stop.set()
+            self.signals.put(Signal("gone", 0))
+        elif kind in KINDS and facts.get("node"):
+            if kind == "failed" and facts.get("round") is None:
+                self._unable.add(int(facts["node"]))
+            round_number = facts.get("working_on") if kind == "ready" else facts.get("round")
+            text = f"{facts['code']}: {facts['message']}" if kind == "failed" else ""
+            final = bool(facts.get("final"))
+            self.signals.put(Signal(kind, int(facts["node"]), round_number, text, final))
+
+    def reserved(self) -> set[int]:
+        """Nodes of all devices that the run still holds and that can do its work."""
+        held = {int(node) for node in self._held().values_list("device__node_id", flat=True)}
+        return held - self._unable
+
+    def ready(self) -> set[int]:
+        connected = Q(device__disconnected_at__isnull=True) | Q(device__disconnected_at__lt=F("device__last_seen"))
+        ready = self._held().filter(connected, ready_at__isnull=False)
+        return {int(node) for node in ready.values_list("device__node_id", flat=True)}
+
+    def _held(self) -> Any:
+        close_old_connections()
+        return self._run.reservations.filter(released_at__isnull=True).exclude(device__node_id="")
+
+    def device(self, node: int) -> Device:
+        if node not in self._devices:
+            self._devices[node] = Device.objects.get(node_id=str(node))
+        return self._devices[node]
+
+    def wake(self, node: int, round: int) -> None:
+        events.tell_device(self.device(node).pk, type="wake", run=self._run.pk, round=round)
+
+    def abandon(self, node: int, round: int) -> None:
+        events.tell_device(self.device(node).pk, type="abandon", run=self._run.pk, round=round)
+
+    def resent(self, node: int, round: int, attempts: int) -> None:
+        participations.sent_again(self._run, round, self.device(node), attempts)
+
+    def late(self, node: int, round: int) -> None:
+        reason = "The reply came after the round had closed."
+        participations.settle(self._run, round, self.device(node), Status.LATE, reason_code="late", reason=reason)
+
+    def lost(self, node: int, round: int, reason: str) -> None:
+        participations.settle(self._run, round, self.device(node), Status.LOST, reason_code="lost", reason=reason)

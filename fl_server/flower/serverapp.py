@@ -1,0 +1,21 @@
+"""What Flower runs for every run: names `app`, hands over to `leader`."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "constellation_web.settings")
+
+import django
+
+django.setup()
+
+from flwr.app import Context  # noqa: E402  Django must be ready before our modules load
+from flwr.serverapp import Grid, ServerApp  # noqa: E402
+
+from fl_server.flower import leader  # noqa: E402
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    leader.lead(grid, int(context.run_config["run"]), int(context.run_config["fence"]))

@@ -1,0 +1,75 @@
+from django.db import models
+from django.db.models import Q
+
+
+class Run(models.Model):
+    """One attempt at a job in the engine. The lease is extended by its ServerApp and by nothing else."""
+
+    class Status(models.TextChoices):
+        PREPARING = "preparing", "preparing"
+        LAUNCHED = "launched", "launched"
+        RUNNING = "running", "running"
+        COMPLETED = "completed", "completed"
+        FAILED = "failed", "failed"
+        CANCELLED = "cancelled", "cancelled"
+
+    TRANSITIONS = {
+        Status.PREPARING: {Status.LAUNCHED, Status.RUNNING, Status.FAILED, Status.CANCELLED},
+        Status.LAUNCHED: {Status.RUNNING, Status.FAILED, Status.CANCELLED},
+        Status.RUNNING: {Status.COMPLETED, Status.FAILED, Status.CANCELLED},
+    }
+    ACTIVE = frozenset({Status.PREPARING, Status.LAUNCHED, Status.RUNNING})
+    TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+    job = models.ForeignKey("fl_server.TrainingJob", on_delete=models.CASCADE, related_name="runs")
+    number = models.PositiveIntegerField(help_text="1 is the first attempt")
+    # A writer that shows an older fence than the newest run of the job is refused.
+    fence = models.PositiveIntegerField()
+    status = models.CharField(max_length=12, choices=Status, default=Status.PREPARING, db_index=True)
+    reason_code = models.CharField(max_length=40, blank=True)
+    reason = models.TextField(blank=True)
+    traceback = models.TextField(blank=True)
+    engine_run_id = models.CharField(max_length=20, blank=True, help_text="Flower's run id (unsigned 64 bit)")
+    partitions = models.PositiveIntegerField(help_text="How many parts the dataset is cut into")
+    first_round = models.PositiveIntegerField(default=1)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    prepared_at = models.DateTimeField(null=True, blank=True, help_text="Initial weights and partitions are ready")
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    engine_stopped_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number"], name="run_number"),
+            models.UniqueConstraint(
+                fields=["job"], condition=Q(status__in=["preparing", "launched", "running"]), name="one_active_run"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.number} of job {self.job_id}"
+
+
+class Reservation(models.Model):
+    """A device lent to a run, with the partition that it was dealt."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="reservations")
+    device = models.ForeignKey("fl_server.Device", on_delete=models.CASCADE, related_name="reservations")
+    partition = models.PositiveIntegerField()
+    rows = models.PositiveIntegerField(null=True, blank=True, help_text="Rows dealt to this device")
+    reserved_at = models.DateTimeField(auto_now_add=True)
+    ready_at = models.DateTimeField(null=True, blank=True, help_text="Its node is connected and its worker warm")
+    released_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "device"], name="reservation_once"),
+            models.UniqueConstraint(
+                fields=["device"], condition=Q(released_at__isnull=True), name="one_run_per_device"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.device} for {self.run}"

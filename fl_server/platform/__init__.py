@@ -1,0 +1,1 @@
+"""Running every process of the platform on one machine, and keeping it running."""

@@ -1,0 +1,65 @@
+"""Who does what right now: the devices of a job's round, and what each device of the fleet works on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Max, Prefetch, QuerySet
+
+from fl_server import roles
+from fl_server.models import Device, Participation, Reservation, TrainingJob
+
+READY, RESERVED = "ready", "reserved"
+
+
+@dataclass(frozen=True)
+class Row:
+    device: Device
+    status: str
+    rows: int | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def working(self) -> bool:
+        return self.status in Participation.ACTIVE
+
+
+@dataclass(frozen=True)
+class Board:
+    round: int
+    rows: list[Row]
+
+
+def of(job: TrainingJob) -> Board:
+    """The newest round of the newest run; before its first round, the devices that get ready for it."""
+    run = job.runs.order_by("-number").first()
+    if run is None:
+        return Board(0, [])
+    lent = list(run.reservations.select_related("device").order_by("partition"))
+    dealt = {reservation.device_id: reservation.rows for reservation in lent}
+    number = run.participations.aggregate(newest=Max("round_number"))["newest"]
+    if number is None:
+        waiting = [r for r in lent if r.released_at is None]
+        return Board(
+            run.first_round, [Row(r.device, READY if r.ready_at else RESERVED, r.rows) for r in waiting]
+        )
+    parts = run.participations.filter(round_number=number).select_related("device").order_by("device__name")
+    return Board(
+        number,
+        [Row(p.device, p.status, p.examples or dealt.get(p.device_id), p.reason, p.seconds) for p in parts],
+    )
+
+
+def with_work(devices: QuerySet[Device]) -> QuerySet[Device]:
+    """Adds `lent`, the reservation a device holds now, as a list of none or one."""
+    held = Reservation.objects.filter(released_at__isnull=True).select_related("run__job")
+    return devices.prefetch_related(Prefetch("reservations", queryset=held, to_attr="lent"))
+
+
+def recent_work(device: Device, most: int = 25) -> QuerySet[Participation]:
+    return device.participations.select_related("run__job").order_by("-created_at")[:most]
+
+
+def may_change(job: TrainingJob, user: Any) -> bool:
+    """Whether to offer the buttons; the service decides again."""
+    return roles.is_admin(user) or (job.owner_id == user.pk and roles.may_submit(user))

@@ -1,0 +1,61 @@
+"""Reads about runs, reservations and participations."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import QuerySet
+
+from fl_server.models import Checkpoint, Device, Participation, Reservation, Run
+
+
+def active_reservations(run: Run) -> QuerySet[Reservation]:
+    reservations = run.reservations.filter(released_at__isnull=True)
+    return reservations.select_related("device", "run__job__owner").order_by("partition")
+
+
+def active_reservation(device: Device) -> Reservation | None:
+    """What the device is lent to now."""
+    open_ones = device.reservations.filter(released_at__isnull=True, run__status__in=Run.ACTIVE)
+    return open_ones.select_related("run__job__owner").first()
+
+
+def assignment(reservation: Reservation) -> dict[str, Any]:
+    """What the device is told to do; fl_client/assignment.py reads it."""
+    run = reservation.run
+    job = run.job
+    spec = job.spec
+    return {
+        "run": run.pk,
+        "fence": run.fence,
+        "job": job.pk,
+        "job_name": job.name,
+        "researcher": job.owner.get_full_name() or job.owner.get_username(),
+        "rounds": spec["rounds"],
+        "model": spec["model"],
+        "dataset": spec["dataset"],
+        "partition": {
+            "scheme": spec["partition"]["scheme"],
+            "options": spec["partition"]["options"],
+            "index": reservation.partition,
+            "count": run.partitions,
+        },
+        "training": spec["training"],
+        "seed": spec["seed"],
+    }
+
+
+def latest_checkpoint(run: Run) -> Checkpoint | None:
+    """The weights with which the run's first round starts."""
+    return run.job.checkpoints.filter(round_number=run.first_round - 1).first()
+
+
+def previous_partitions(job_id: int) -> tuple[int, dict[Any, int]]:
+    """How the job's first run cut the dataset (0: not yet), and the part each device was last dealt."""
+    runs = Run.objects.filter(job_id=job_id)
+    count = runs.order_by("number").values_list("partitions", flat=True).first() or 0
+    dealt = Reservation.objects.filter(run__in=runs).order_by("run__number")
+    return count, dict(dealt.values_list("device_id", "partition"))
+
+
+def participations(run: Run, round_number: int) -> Iterable[Participation]:
+    return run.participations.filter(round_number=round_number).select_related("device")

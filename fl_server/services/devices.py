@@ -1,0 +1,135 @@
+"""What happens to devices: people approve and revoke them, their sockets come, speak and go."""
+
+from datetime import datetime
+from typing import Any
+
+from django.core.cache import cache
+from django.db import transaction
+from django.utils import timezone
+
+from fl_server import events, kick, lifecycle, roles
+from fl_server.device_messages import Decision, Hello, Telemetry
+from fl_server.exceptions import NotAllowed
+from fl_server.models import Device
+from fl_server.services import audit, participations, runs
+
+Status = Device.Status
+# Long enough for any socket; the entry of a machine that never comes back goes away by itself.
+SOCKET_MEMORY = 7 * 24 * 3600  # seconds
+
+
+def approve(device: Device, by: Any) -> Device:
+    """Admit a device. The next tick registers its node with the engine."""
+    if not roles.is_admin(by):
+        raise NotAllowed("Only an admin approves devices.")
+    with transaction.atomic():
+        lifecycle.advance(device, Status.APPROVED, approved_at=timezone.now())
+        audit.record(by, "device.approve", f"device:{device.pk}", name=device.name)
+        _tell(device)
+        kick.tick()
+    return device
+
+
+def revoke(device: Device, by: Any, reason: str) -> Device:
+    """Shut a device out at once, for good: its socket closes, its work goes to others.
+
+    `by` is an admin, the device's owner, or None when the device itself left.
+    """
+    if by is not None and not (roles.is_admin(by) or device.owner_id == by.pk):
+        raise NotAllowed("Only an admin or the device's owner may revoke it.")
+    with transaction.atomic():
+        lifecycle.advance(device, Status.REVOKED, revoked_at=timezone.now())
+        runs.release_device(device)
+        audit.record(by, "device.revoke", f"device:{device.pk}", name=device.name, reason=reason)
+        events.tell_device(device.pk, type="revoked", reason=reason)
+        _tell(device)
+        kick.tick()
+    return device
+
+
+def registered(device: Device, node_id: str | int) -> None:
+    """The engine knows the device's node now. Kept even for a device revoked meanwhile, to undo it."""
+    with transaction.atomic():
+        Device.objects.filter(pk=device.pk).update(node_id=str(node_id))
+        device.refresh_from_db(fields=["status", "node_id"])
+        if device.status == Status.APPROVED:
+            events.tell_device(device.pk, type="approved", node_id=device.node_id)
+            _tell(device)
+        kick.tick()
+
+
+def unregistered(device: Device) -> None:
+    """The engine has shut the device's node out."""
+    Device.objects.filter(pk=device.pk).update(node_unregistered_at=timezone.now())
+
+
+def connected(device: Device, hello: Hello, socket: str) -> None:
+    """A socket of the device is open and it introduced itself. `socket` names this one among its sockets."""
+    cache.set(_socket_key(device), socket, SOCKET_MEMORY)
+    _note(
+        device,
+        hello.decision,
+        timezone.now(),
+        hardware=hello.hardware.model_dump(mode="json"),
+        platform=hello.platform,
+        client_version=hello.version,
+    )
+    kick.tick()
+
+
+def sign_of_life(device: Device, telemetry: Telemetry) -> None:
+    """A sample arrived. When the machine's own decision turned, the tick looks at the queue again."""
+    turned = telemetry.decision.allowed != device.may_train
+    now = timezone.now()
+    sample = telemetry.model_dump(mode="json", exclude={"type", "decision"})
+    _note(device, telemetry.decision, now, telemetry=sample | {"at": now.isoformat()})
+    if turned:
+        kick.tick()
+
+
+def disconnected(device: Device, socket: str) -> bool:
+    """The device's socket is gone; False when a newer socket of the same device took over."""
+    current = cache.get(_socket_key(device))
+    if current is not None and current != socket:
+        return False
+    cache.delete(_socket_key(device))
+    now = timezone.now()
+    with transaction.atomic():
+        Device.objects.filter(pk=device.pk).update(disconnected_at=now)
+        device.refresh_from_db(fields=["status", "last_seen", "disconnected_at", "may_train"])
+        participations.gone(device)
+        _tell(device)
+    return True
+
+
+def _note(device: Device, decision: Decision, now: datetime, **facts: Any) -> None:
+    """Write what the device just said, unless it was revoked meanwhile."""
+    facts |= {
+        "last_seen": now,
+        "disconnected_at": None,
+        "may_train": decision.allowed,
+        "decision_reason": decision.reason,
+    }
+    with transaction.atomic():
+        if not Device.objects.filter(pk=device.pk).exclude(status=Status.REVOKED).update(**facts):
+            return
+        for name, value in facts.items():
+            setattr(device, name, value)
+        _tell(device)
+
+
+def _tell(device: Device) -> None:
+    events.device_changed(
+        device.pk,
+        device.owner_id,
+        name=device.name,
+        status=device.status,
+        presence=device.presence.value,
+        reason=device.decision_reason,
+        last_seen=device.last_seen.isoformat() if device.last_seen else None,
+        telemetry=device.telemetry,
+    )
+
+
+def _socket_key(device: Device) -> str:
+    return f"device-socket:{device.pk}"

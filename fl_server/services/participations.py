@@ -1,0 +1,90 @@
+"""What a device reports about its part in a round, and how that part ends."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from fl_server import events
+from fl_server.models import Device, Participation, Reservation, Run
+
+Status = Participation.Status
+PHASES = frozenset({Status.DOWNLOADING, Status.TRAINING, Status.UPLOADING})
+
+
+def open_round(run: Run, round_number: int, devices: list[Device]) -> None:
+    """The devices selected for a round, in one write."""
+    Participation.objects.bulk_create(
+        [Participation(run=run, round_number=round_number, device=device) for device in devices],
+        ignore_conflicts=True,
+    )
+    for device in devices:
+        _tell(run.job_id, device, round_number, Status.SELECTED)
+
+
+def progress(
+    device: Device, run_id: int, round_number: int, phase: str, batch: int | None = None, batches: int | None = None
+) -> None:
+    """A device works on its round. Only a change of phase is stored; batches are for the eyes."""
+    if phase not in PHASES:
+        return
+    mine = Participation.objects.filter(device=device, run_id=run_id, round_number=round_number)
+    changed = mine.filter(status__in=Participation.ACTIVE).exclude(status=phase).update(status=phase)
+    job_id = Run.objects.filter(pk=run_id).values_list("job_id", flat=True).first()
+    if job_id is not None and (changed or batch is not None):
+        _tell(job_id, device, round_number, phase, batch=batch, batches=batches)
+
+
+def ready(device: Device, run_id: int, fence: int, working_on: int | None = None) -> None:
+    """The device's node is connected and its worker is warm; `working_on` is the round it has in hand."""
+    mine = Reservation.objects.filter(device=device, run_id=run_id, run__fence=fence, released_at__isnull=True)
+    if mine.update(ready_at=timezone.now()):
+        events.tell_run(run_id, type="ready", node=device.node_id, working_on=working_on)
+
+
+def uploaded(device: Device, run_id: int, round_number: int) -> None:
+    """The reply lies complete in the engine."""
+    events.tell_run(run_id, type="uploaded", node=device.node_id, round=round_number)
+
+
+def failed(device: Device, run_id: int, round_number: int | None, code: str, message: str) -> None:
+    """The device could not do its part."""
+    events.tell_run(
+        run_id, type="failed", node=device.node_id, round=round_number, code=code[:40], message=message[:500]
+    )
+
+
+def gone(device: Device) -> None:
+    """The device's socket closed while it was reserved."""
+    held = device.reservations.filter(released_at__isnull=True)
+    held.update(ready_at=None)
+    for run_id in held.values_list("run_id", flat=True):
+        events.tell_run(run_id, type="gone", node=device.node_id, final=False)
+
+
+def settle(run: Run, round_number: int, device: Device, to: str, **fields: Any) -> None:
+    """Close a participation as accepted, rejected, late or lost."""
+    mine = Participation.objects.filter(run=run, round_number=round_number, device=device)
+    mine.filter(status__in=[*Participation.ACTIVE, Status.LOST]).update(
+        status=to, finished_at=timezone.now(), **fields
+    )
+    _tell(
+        run.job_id,
+        device,
+        round_number,
+        to,
+        examples=fields.get("examples"),
+        seconds=fields.get("seconds"),
+        reason=fields.get("reason", ""),
+    )
+
+
+def sent_again(run: Run, round_number: int, device: Device, attempts: int) -> None:
+    """The same round was sent once more, since the device lost it."""
+    mine = Participation.objects.filter(run=run, round_number=round_number, device=device)
+    mine.filter(status__in=Participation.ACTIVE).update(status=Status.SELECTED, attempts=attempts)
+
+
+def _tell(job_id: int, device: Device, round_number: int, status: str, **facts: Any) -> None:
+    events.participation_changed(
+        job_id, device=str(device.pk), device_name=device.name, round=round_number, status=str(status), **facts
+    )

@@ -1,0 +1,76 @@
+"""Committing a round: its row, its checkpoint and its numbers, all in one transaction, exactly once."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import transaction
+
+from fl_server import events, kick
+from fl_server.models import Checkpoint, Round, Run
+from fl_server.services import runs
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """What a ServerApp knows about a finished round. Sizes are in bytes."""
+
+    number: int
+    started_at: datetime
+    finished_at: datetime
+    examples: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    bytes_down: int = 0
+    bytes_up: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A file that is already in place below the checkpoints folder."""
+
+    path: str
+    sha256: str
+    size: int
+    state_sha256: str = ""
+
+
+def commit(run: Run, report: RoundReport, file: CheckpointFile, *, evaluate: bool) -> Round:
+    """Write the round; raises `runs.Superseded` when a newer run took over meanwhile."""
+    with transaction.atomic():
+        runs.extend_lease(run.pk, run.fence)
+        row = Round.objects.create(
+            job_id=run.job_id,
+            run=run,
+            number=report.number,
+            started_at=report.started_at,
+            finished_at=report.finished_at,
+            examples=report.examples,
+            accepted=report.accepted,
+            rejected=report.rejected,
+            bytes_down=report.bytes_down,
+            bytes_up=report.bytes_up,
+            metrics=report.metrics,
+        )
+        checkpoint = Checkpoint.objects.create(
+            job_id=run.job_id,
+            run=run,
+            round_number=report.number,
+            path=file.path,
+            sha256=file.sha256,
+            size=file.size,
+            state_sha256=file.state_sha256,
+            metrics=report.metrics,
+        )
+        events.round_committed(
+            run.job_id,
+            number=row.number,
+            seconds=row.seconds,
+            examples=row.examples,
+            accepted=row.accepted,
+            rejected=row.rejected,
+            metrics=row.metrics,
+        )
+        if evaluate:
+            kick.evaluate(checkpoint.pk)
+    return row

@@ -1,0 +1,64 @@
+"""What the tick checks of every active run. Each step is safe to repeat."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from fl_server.models import Device, Run, TrainingJob
+from fl_server.services import runs
+
+Status = Run.Status
+
+
+def check_runs() -> None:
+    _end_cancelled()
+    _end_lost()
+    _end_unlaunched()
+
+
+def _end_cancelled() -> None:
+    for run in Run.objects.filter(status__in=Run.ACTIVE, job__status__in=TrainingJob.TERMINAL).select_related("job"):
+        runs.cancel(run, run.job.reason)
+
+
+def _end_lost() -> None:
+    for run in Run.objects.filter(status=Status.RUNNING, lease_until__lt=timezone.now()):
+        runs.fail(
+            run,
+            "serverapp-lost",
+            f"The process that led the run gave no sign of life for {settings.LEASE_SECONDS:.0f} s.",
+        )
+
+
+def _end_unlaunched() -> None:
+    patience = timezone.now() - timedelta(seconds=settings.LAUNCH_SECONDS)
+    for run in Run.objects.filter(status__in=[Status.PREPARING, Status.LAUNCHED], created_at__lt=patience):
+        runs.fail(run, "launch-timeout", f"The run did not start within {settings.LAUNCH_SECONDS:.0f} s.")
+
+
+def unstopped() -> QuerySet[Run]:
+    """Ended runs that the engine has not been told about."""
+    return Run.objects.filter(status__in=Run.TERMINAL, engine_stopped_at__isnull=True).exclude(engine_run_id="")
+
+
+def unregistered() -> QuerySet[Device]:
+    """Approved devices that the engine does not know yet."""
+    return Device.objects.filter(status=Device.Status.APPROVED, node_id="")
+
+
+def still_registered() -> QuerySet[Device]:
+    """Revoked devices that the engine still lets in."""
+    revoked = Device.objects.filter(status=Device.Status.REVOKED, node_unregistered_at__isnull=True)
+    return revoked.exclude(node_id="")
+
+
+def engine_is_behind() -> bool:
+    return unregistered().exists() or still_registered().exists() or unstopped().exists()
+
+
+def unprepared() -> list[Run]:
+    """Runs whose preparation was perhaps lost on its way through the queue."""
+    waited = timezone.now() - timedelta(seconds=10)
+    return list(Run.objects.filter(status__in=Run.ACTIVE, prepared_at__isnull=True, created_at__lt=waited))

@@ -1,0 +1,78 @@
+"""Celery's entry points: ids in, one call, safe to run twice. The engine and torch load inside, where needed."""
+
+import logging
+
+from celery import shared_task
+from celery.signals import worker_process_init
+
+from fl_server.models import Checkpoint, Run
+from fl_server.services import runs, scheduling, supervision
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task
+def tick() -> None:
+    """Supervise, settle with the engine, start what may start."""
+    supervision.check_runs()
+    for run in scheduling.claim_next():
+        _send_off(run)
+        runs.announce(run)
+    for run in supervision.unprepared():
+        _send_off(run)
+    if supervision.engine_is_behind():
+        settle_engine.delay()
+
+
+def _send_off(run: Run) -> None:
+    prepare_run.delay(run.pk)
+    launch_run.delay(run.pk)
+
+
+@shared_task(expires=5.0)
+def settle_engine() -> None:
+    """Tell the engine of new and revoked devices and of ended runs."""
+    from fl_server.flower import fleet
+
+    fleet.settle()
+
+
+@shared_task
+def launch_run(run_id: int) -> None:
+    """Start the run in the engine, once."""
+    from fl_server.flower import launch
+
+    run = Run.objects.select_related("job").get(pk=run_id)
+    if runs.launched(run):
+        launch.start(run)
+
+
+@shared_task
+def prepare_run(run_id: int) -> None:
+    """Make the first weights and deal the rows."""
+    from fl_server import evaluation
+
+    run = Run.objects.select_related("job").get(pk=run_id)
+    if run.status in Run.ACTIVE and run.prepared_at is None:
+        evaluation.prepare(run)
+
+
+@shared_task
+def evaluate_checkpoint(checkpoint_id: int) -> None:
+    """Test a checkpoint on the dataset's test split."""
+    from fl_server import evaluation
+
+    checkpoint = Checkpoint.objects.select_related("job").filter(pk=checkpoint_id).first()
+    if checkpoint:
+        evaluation.evaluate(checkpoint)
+
+
+@worker_process_init.connect
+def warm_up(sender: object = None, **_: object) -> None:
+    """Load torch before the first evaluation asks for it, in the process that will use it."""
+    import os
+
+    if os.environ.get("CONSTELLATION_WARM_EVALUATION"):
+        from fl_server import evaluation
+
+        evaluation.warm_up()

@@ -1,0 +1,126 @@
+"""How statuses, numbers and times look on a page."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.timesince import timesince
+
+from fl_server import roles
+from fl_server.models import Device, TrainingJob
+
+register = template.Library()
+
+TONES = {
+    "good": {"completed", "accepted", "idle", "approved", "open", "ready"},
+    "bad": {"failed", "rejected", "lost", "revoked", "expired"},
+    "busy": {"running", "training", "downloading", "uploading", "launched", "preparing"},
+    "wait": {"queued", "pending", "stale", "late", "selected", "reserved", "paused"},
+}
+MOST_RULES_SHOWN = 4
+
+
+@register.filter
+def tone(status: str) -> str:
+    return next((name for name, statuses in TONES.items() if str(status) in statuses), "calm")
+
+
+@register.filter
+def words(status: str) -> str:
+    return str(status).replace("-", " ").replace("_", " ")
+
+
+@register.simple_tag
+def chip(status: str) -> str:
+    return format_html('<span class="chip" data-tone="{}">{}</span>', tone(status), words(status))
+
+
+@register.filter
+def percent(value: Any) -> str:
+    return f"{float(value) * 100:.1f} %" if isinstance(value, int | float) else "–"
+
+
+@register.filter
+def number(value: Any) -> str:
+    return f"{float(value):.4f}" if isinstance(value, int | float) else "–"
+
+
+@register.filter
+def get(mapping: Any, key: str) -> Any:
+    return mapping.get(key) if isinstance(mapping, dict) else None
+
+
+@register.filter
+def seconds(value: Any) -> str:
+    if not isinstance(value, int | float):
+        return "–"
+    if value < 60:
+        return f"{value:.1f} s"
+    return f"{int(value // 60)} min {int(value % 60)} s"
+
+
+@register.simple_tag
+def ago(moment: datetime | None) -> str:
+    """A time that the page's script keeps current."""
+    if moment is None:
+        return "never"
+    since = timesince(moment, depth=1)
+    return format_html(
+        '<time datetime="{}" data-ago title="{}">{} ago</time>', moment.isoformat(), moment, since
+    )
+
+
+@register.filter
+def milliseconds(moment: datetime | None) -> int:
+    return int(moment.timestamp() * 1000) if moment else 0
+
+
+@register.filter
+def settings_of(choice: Any) -> str:
+    """The options of a catalogue choice on one line."""
+    options = choice.get("options") or {} if isinstance(choice, dict) else {}
+    return ", ".join(f"{name} {value}" for name, value in list(options.items())[:MOST_RULES_SHOWN])
+
+
+@register.filter
+def sentence(job: TrainingJob) -> str:
+    """Why the job is where it is, in words."""
+    if job.status == TrainingJob.Status.QUEUED:
+        waiting = job.waiting.get(
+            "sentence", "Waits for its turn; the next look at the queue is seconds away."
+        )
+        return f"{job.reason} {waiting}" if job.reason else waiting
+    if job.status == TrainingJob.Status.DRAFT:
+        return "A draft: nothing happens until it is submitted."
+    return job.reason
+
+
+@register.filter
+def doing(device: Device) -> str:
+    """What the device does now, in words; its presence is derived, so this is too."""
+    presence = device.presence
+    if presence == Device.Presence.TRAINING:
+        return "Reserved"
+    return {
+        Device.Presence.PENDING: "Waits for an admin’s approval.",
+        Device.Presence.REVOKED: "May no longer take part.",
+        Device.Presence.OFFLINE: "Not connected.",
+        Device.Presence.STALE: "Connected, but silent.",
+        Device.Presence.PAUSED: device.decision_reason or "Paused by its owner.",
+        Device.Presence.IDLE: "Free for work.",
+    }[presence]
+
+
+@register.simple_tag
+def may(user: Any) -> dict[str, bool]:
+    """What the navigation offers this person."""
+    held = roles.of(user)
+    observes = bool(held & roles.OBSERVERS)
+    return {
+        "observe": observes,
+        "submit": bool(held & {roles.ADMIN, roles.RESEARCHER}),
+        "devices": observes or roles.OWNER in held,
+        "enrol": bool(held & {roles.ADMIN, roles.OWNER}),
+        "administer": roles.ADMIN in held and user.is_staff,
+    }

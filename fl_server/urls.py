@@ -1,0 +1,28 @@
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+
+from fl_server.views import devices, enrol, home, jobs
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("login/", LoginView.as_view(redirect_authenticated_user=True, next_page="home"), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("jobs/", jobs.listing, name="jobs"),
+    path("jobs/rows/", jobs.rows, name="job-rows"),
+    path("jobs/new/", jobs.new, name="job-new"),
+    path("jobs/new/options/<slug:part>/", jobs.options, name="job-options"),
+    path("jobs/<int:pk>/", jobs.detail, name="job"),
+    path("jobs/<int:pk>/head/", jobs.head, name="job-head"),
+    path("jobs/<int:pk>/board/", jobs.live_board, name="job-board"),
+    path("jobs/<int:pk>/history/", jobs.history, name="job-history"),
+    path("jobs/<int:pk>/cancel/", jobs.cancel, name="job-cancel"),
+    path("jobs/<int:pk>/checkpoints/<int:number>/", jobs.checkpoint, name="job-checkpoint"),
+    path("devices/", devices.listing, name="devices"),
+    path("devices/cards/", devices.cards, name="device-cards"),
+    path("devices/<uuid:pk>/", devices.detail, name="device"),
+    path("devices/<uuid:pk>/facts/", devices.facts, name="device-facts"),
+    path("devices/<uuid:pk>/approve/", devices.approve, name="device-approve"),
+    path("devices/<uuid:pk>/revoke/", devices.revoke, name="device-revoke"),
+    path("enrol/", enrol.enrol, name="enrol"),
+    path("enrol/<int:pk>/revoke/", enrol.revoke, name="enrol-revoke"),
+]

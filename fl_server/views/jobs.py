@@ -1,0 +1,130 @@
+"""Jobs: the list, one job with its live parts, a new one, cancelling."""
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST, require_safe
+
+from fl_server import roles
+from fl_server.exceptions import InvalidInput, NotFound
+from fl_server.forms import JobForm, OptionsForm
+from fl_server.models import TrainingJob
+from fl_server.selectors import board
+from fl_server.selectors import jobs as selectors
+from fl_server.services import checkpoints as checkpoint_files
+from fl_server.services import jobs
+from fl_server.views.access import act, page_for, part_for
+
+JOBS_ON_A_PAGE = 25
+ROUNDS_SHOWN = 200
+
+
+@require_safe
+@page_for(*roles.OBSERVERS)
+def listing(request: HttpRequest) -> HttpResponse:
+    return render(request, "jobs/list.html", _page(request))
+
+
+@require_GET
+@part_for(*roles.OBSERVERS)
+def rows(request: HttpRequest) -> HttpResponse:
+    return render(request, "jobs/_rows.html", _page(request))
+
+
+def _page(request: HttpRequest) -> dict[str, Any]:
+    pages = Paginator(selectors.visible_to(request.user), JOBS_ON_A_PAGE)
+    page = pages.get_page(request.GET.get("page"))
+    for job in page.object_list:
+        job.headline = selectors.headline(job)
+    return {"page": page}
+
+
+def _job(request: HttpRequest, pk: int) -> TrainingJob:
+    job: TrainingJob = get_object_or_404(selectors.visible_to(request.user), pk=pk)
+    return job
+
+
+def _head(request: HttpRequest, job: TrainingJob) -> dict[str, Any]:
+    may_cancel = job.status in (*job.ACTIVE, job.Status.DRAFT) and board.may_change(job, request.user)
+    return {"job": job, "headline": selectors.headline(job), "may_cancel": may_cancel}
+
+
+def _history(job: TrainingJob) -> dict[str, Any]:
+    return {
+        "job": job,
+        "rounds": job.rounds.order_by("-number")[:ROUNDS_SHOWN],
+        "checkpoints": job.checkpoints.order_by("-round_number")[:ROUNDS_SHOWN],
+        "charts": selectors.charts(job),
+    }
+
+
+@require_safe
+@part_for(*roles.OBSERVERS)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    job = _job(request, pk)
+    return render(
+        request, "jobs/detail.html", {**_head(request, job), **_history(job), "board": board.of(job)}
+    )
+
+
+@require_GET
+@part_for(*roles.OBSERVERS)
+def head(request: HttpRequest, pk: int) -> HttpResponse:
+    return render(request, "jobs/_head.html", _head(request, _job(request, pk)))
+
+
+@require_GET
+@part_for(*roles.OBSERVERS)
+def live_board(request: HttpRequest, pk: int) -> HttpResponse:
+    job = _job(request, pk)
+    return render(request, "jobs/_board.html", {"job": job, "board": board.of(job)})
+
+
+@require_GET
+@part_for(*roles.OBSERVERS)
+def history(request: HttpRequest, pk: int) -> HttpResponse:
+    return render(request, "jobs/_history.html", _history(_job(request, pk)))
+
+
+@require_POST
+@part_for(*roles.OBSERVERS)
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    job = _job(request, pk)
+    act(request, f"“{job.name}” is cancelled; its devices are free again.", jobs.cancel, job, request.user)
+    return redirect("job", pk=pk)
+
+
+@require_GET
+@part_for(*roles.OBSERVERS)
+def checkpoint(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    found = get_object_or_404(_job(request, pk).checkpoints, round_number=number)
+    try:
+        path = checkpoint_files.file_path(found)
+    except NotFound as exc:
+        raise Http404(exc.message) from exc
+    return FileResponse(path.open("rb"), as_attachment=True, filename=f"job-{pk}-round-{number}.safetensors")
+
+
+@page_for(roles.ADMIN, roles.RESEARCHER)
+def new(request: HttpRequest) -> HttpResponse:
+    form = JobForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        try:
+            job = jobs.create(request.user, form.name, form.spec(), submit=True, idempotency_key=form.key)
+        except InvalidInput as exc:
+            form.add_faults(exc)
+        else:
+            return redirect("job", pk=job.pk)
+    return render(request, "jobs/new.html", {"form": form}, status=400 if form.errors else 200)
+
+
+@require_GET
+@part_for(roles.ADMIN, roles.RESEARCHER)
+def options(request: HttpRequest, part: str) -> HttpResponse:
+    """The fields of what was just chosen for `part` of the new job."""
+    form = OptionsForm(part, request.GET)
+    if form.chosen is None:
+        raise Http404
+    return render(request, "jobs/_options.html", {"fields": list(form), "part": part, "chosen": form.chosen})

@@ -1,0 +1,56 @@
+// The fleet, or one device of it. A device that falls silent is stale without anybody saying so.
+import { Fragment } from "./fragment.js";
+import { listen } from "./live.js";
+import { serverNow, since } from "./page.js";
+import { setChip } from "./tones.js";
+
+const SPEAKING = new Set(["idle", "training", "paused"]);
+const part = document.getElementById("fleet-part") ? "fleet-part" : "device-part";
+const fragment = new Fragment(part, watchAll);
+const cardOf = (device) => document.querySelector(`[data-device="${CSS.escape(device)}"]`);
+
+function size(bytes) {
+  const units = ["bytes", "KB", "MB", "GB", "TB"];
+  let step = 0;
+  for (; bytes >= 1024 && step < units.length - 1; step++) bytes /= 1024;
+  return `${bytes.toFixed(step ? 1 : 0)}\u00a0${units[step]}`;
+}
+
+function setPresence(card, presence) {
+  if (card.dataset.presence === presence) return;
+  card.dataset.presence = presence;
+  setChip(card.querySelector("[data-chip]"), presence);
+  fragment.refresh();
+}
+
+function event(fact) {
+  const card = cardOf(fact.device);
+  if (!card) {
+    if (part === "fleet-part") fragment.refresh();
+    return;
+  }
+  if (fact.last_seen) card.dataset.seen = Date.parse(fact.last_seen);
+  const { cpu, ram_free_bytes: ram } = fact.telemetry || {};
+  if (cpu !== undefined) card.querySelector("[data-cpu]").textContent = `${Math.round(cpu)} %`;
+  if (ram !== undefined) card.querySelector("[data-ram]").textContent = size(ram);
+  if (fact.presence === "paused" && fact.reason) card.querySelector("[data-doing]").textContent = fact.reason;
+  if (fact.presence) setPresence(card, fact.presence);
+  watch(card);
+}
+
+function watch(card) {
+  const seen = Number(card.dataset.seen);
+  if (!seen) return;
+  const text = since(seen);
+  const place = card.querySelector("[data-seen-text]");
+  if (place.textContent !== text) place.textContent = text;
+  const limit = Number(fragment.element.dataset.staleAfter) * 1000;
+  if (SPEAKING.has(card.dataset.presence) && serverNow() - seen > limit) setPresence(card, "stale");
+}
+
+function watchAll() {
+  document.querySelectorAll("[data-device]").forEach(watch);
+}
+
+setInterval(watchAll, 1000);
+listen("devices", { event, reopened: () => fragment.refresh() });

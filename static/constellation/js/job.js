@@ -1,0 +1,48 @@
+// One job, live: charts straight from the events, the rest drawn anew by the server.
+import { Board } from "./board.js";
+import { Curves } from "./charts.js";
+import { Fragment } from "./fragment.js";
+import { listen } from "./live.js";
+
+const job = document.querySelector("[data-job]").dataset.job;
+const accuracy = new Curves("accuracy-chart", { percent: true });
+const loss = new Curves("loss-chart", { percent: false });
+
+function readSeries() {
+  const series = JSON.parse(document.getElementById("series-data").textContent);
+  accuracy.set(series.rounds, series.evaluation.accuracy, series.training["train-accuracy"]);
+  loss.set(series.rounds, series.evaluation.loss, series.training["train-loss"]);
+}
+
+const head = new Fragment("job-head");
+const history = new Fragment("job-history", readSeries);
+const board = new Board();
+
+const handlers = {
+  job() {
+    head.refresh();
+    board.refresh();
+    history.refresh();
+  },
+  round(fact) {
+    accuracy.put(fact.number, undefined, fact.metrics["train-accuracy"]);
+    loss.put(fact.number, undefined, fact.metrics["train-loss"]);
+    head.refresh();
+    history.refresh();
+  },
+  evaluation(fact) {
+    accuracy.put(fact.number, fact.evaluation.accuracy, undefined);
+    loss.put(fact.number, fact.evaluation.loss, undefined);
+    head.refresh();
+    history.refresh();
+  },
+  participation(fact) {
+    board.apply(fact);
+  },
+};
+
+readSeries();
+listen(`job-${job}`, {
+  event: (fact) => handlers[fact.event]?.(fact),
+  reopened: () => [head, history, board].forEach((part) => part.refresh()),
+});

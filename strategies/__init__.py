@@ -1,0 +1,1 @@
+"""Server-side aggregation for Constellation: Flower strategies, validated replies, constant memory."""

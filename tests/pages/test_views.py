@@ -1,0 +1,324 @@
+"""Who may open which page, and what the pages say and do."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.staticfiles import finders
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from fl_server import urls
+from fl_server.forms import JobForm
+from fl_server.models import Device, EnrolmentCode, TrainingJob
+from fl_server.services import devices, jobs
+from fl_server.templatetags.constellation import TONES
+from tests.server.world import World
+
+pytestmark = [pytest.mark.services, pytest.mark.django_db]
+
+LOGIN, HOME, DEVICES = 302, 302, 302
+
+# Route → method, then the status for: nobody logged in, outsider, owner, viewer, researcher, admin.
+ACCESS: dict[str, tuple[str, int, int, int, int, int, int]] = {
+    "home": ("get", LOGIN, 403, DEVICES, HOME, HOME, HOME),
+    "login": ("get", 200, HOME, HOME, HOME, HOME, HOME),
+    "logout": ("post", LOGIN, LOGIN, LOGIN, LOGIN, LOGIN, LOGIN),
+    "jobs": ("get", LOGIN, 403, DEVICES, 200, 200, 200),
+    "job-rows": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "job-new": ("get", LOGIN, 403, DEVICES, 403, 200, 200),
+    "job-options": ("get", LOGIN, 404, 404, 404, 200, 200),
+    "job": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "job-head": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "job-board": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "job-history": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "job-cancel": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "job-checkpoint": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "devices": ("get", LOGIN, 403, 200, 200, 200, 200),
+    "device-cards": ("get", LOGIN, 404, 200, 200, 200, 200),
+    "device": ("get", LOGIN, 404, 200, 200, 200, 200),
+    "device-facts": ("get", LOGIN, 404, 200, 200, 200, 200),
+    "device-approve": ("post", LOGIN, 404, 403, 403, 403, 302),
+    "device-revoke": ("post", LOGIN, 404, 302, 403, 403, 302),
+    "enrol": ("get", LOGIN, 403, 200, 403, 403, 200),
+    "enrol-revoke": ("post", LOGIN, 404, 302, 404, 404, 302),
+}
+PEOPLE = ("", "outsider", "owner", "viewer", "researcher", "admin")
+
+
+def address(name: str, world: World) -> str:
+    kwargs: dict[str, dict[str, Any]] = {
+        "job-options": {"part": "strategy"},
+        "job-checkpoint": {"pk": world.running.pk, "number": 2},
+        "device-approve": {"pk": world.pending.pk},
+        "enrol-revoke": {"pk": world.code.pk},
+    }
+    if name.startswith("job-") and name not in ("job-rows", "job-new") or name == "job":
+        kwargs.setdefault(name, {"pk": world.running.pk})
+    if name.startswith("device-") and name != "device-cards" or name == "device":
+        kwargs.setdefault(name, {"pk": world.training.pk})
+    query = "?strategy.name=fedprox" if name == "job-options" else ""
+    return reverse(name, kwargs=kwargs.get(name)) + query
+
+
+def browser(user: Any = None) -> Client:
+    client = Client()
+    if user is not None:
+        client.force_login(user)
+    return client
+
+
+def test_every_page_is_in_the_table() -> None:
+    names = {pattern.name for pattern in urls.urlpatterns}
+    assert len(names) > 10
+    assert names == set(ACCESS)
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize("name", ACCESS)
+def test_a_page_answers_each_person_as_the_table_says(world: World, name: str, person: str) -> None:
+    method, *expected = ACCESS[name]
+    client = browser(world.people.get(person))
+    answer = getattr(client, method)(address(name, world))
+    assert answer.status_code == expected[PEOPLE.index(person)]
+    if not person and name != "login":
+        assert answer["Location"].startswith("/login/")
+
+
+@pytest.mark.parametrize("name", ["job-cancel", "device-approve", "device-revoke", "enrol-revoke"])
+def test_a_page_that_changes_something_refuses_get_and_a_missing_csrf_token(world: World, name: str) -> None:
+    assert browser(world.admin).get(address(name, world)).status_code == 405
+    careful = Client(enforce_csrf_checks=True)
+    careful.force_login(world.admin)
+    assert careful.post(address(name, world)).status_code == 403
+
+
+def test_an_owner_does_not_find_a_foreign_device_or_code(world: World) -> None:
+    client = browser(world.owner)
+    assert client.get(reverse("device", args=(world.foreign_device.pk,))).status_code == 404
+    assert client.post(reverse("device-revoke", args=(world.foreign_device.pk,))).status_code == 404
+    EnrolmentCode.objects.update(owner=world.admin)
+    assert client.post(reverse("enrol-revoke", args=(world.code.pk,))).status_code == 404
+    page = client.get(reverse("devices")).content.decode()
+    assert world.training.name in page
+    assert world.foreign_device.name not in page
+
+
+def test_an_owner_lands_on_the_own_devices_and_an_outsider_is_told_why_nothing_shows(world: World) -> None:
+    assert browser(world.owner).get("/")["Location"] == reverse("devices")
+    assert browser(world.researcher).get("/")["Location"] == reverse("jobs")
+    assert "No role yet" in browser(world.outsider).get("/jobs/").content.decode()
+
+
+def test_every_page_forbids_inline_scripts_and_foreign_files(world: World) -> None:
+    pages = [name for name, row in ACCESS.items() if row[0] == "get" and row[-1] == 200 and name != "job-checkpoint"]
+    assert len(pages) > 8
+    client = browser(world.admin)
+    for name in pages:
+        answer = client.get(address(name, world))
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'self'" in policy
+        assert "unsafe" not in policy
+        text = answer.content.decode()
+        assert not re.search(r"\son\w+=|\sstyle=|javascript:|https?://(?!www\.w3\.org)", text), name
+        scripts = re.findall(r"<script(?![^>]*src=)[^>]*>", text)
+        assert all('type="application/json"' in script for script in scripts), name
+
+
+def test_the_static_files_that_the_pages_name_exist(world: World) -> None:
+    client = browser(world.admin)
+    found: set[str] = set()
+    for name in ("jobs", "job", "job-new", "devices", "device", "enrol"):
+        text = client.get(address(name, world)).content.decode()
+        found |= set(re.findall(rf'(?:src|href)="{settings.STATIC_URL}([^"]+)"', text))
+    assert {"unfold/js/htmx/htmx.js", "unfold/js/chart/chart.js"} <= found
+    assert len(found) > 8
+    assert [path for path in found if finders.find(path) is None] == []
+
+
+def test_a_running_job_shows_rounds_devices_and_its_best_checkpoint(world: World) -> None:
+    page = browser(world.viewer).get(reverse("job", args=(world.running.pk,))).content.decode()
+    assert "2 of 5 rounds" in page
+    assert "61.0 %" in page
+    assert world.training.name in page
+    assert ">best<" in page
+    assert "Cancel job" not in page
+    assert "Cancel job" in browser(world.researcher).get(reverse("job", args=(world.running.pk,))).content.decode()
+
+
+def test_a_checkpoint_downloads_as_safetensors(world: World) -> None:
+    answer = browser(world.viewer).get(reverse("job-checkpoint", args=(world.running.pk, 2)))
+    assert answer.headers["Content-Disposition"].endswith(f'"job-{world.running.pk}-round-2.safetensors"')
+    assert len(b"".join(answer.streaming_content)) == world.checkpoint.size
+    assert browser(world.viewer).get(reverse("job-checkpoint", args=(world.running.pk, 9))).status_code == 404
+
+
+def test_a_waiting_job_says_what_it_waits_for(world: World) -> None:
+    waiting = {
+        "sentence": "Waits for devices: 2 needed, 0 fit now.",
+        "unfit": {"otto-desk": "works on another run"},
+        "unfit_more": 0,
+    }
+    jobs.explain_waiting(world.foreign, waiting)
+    page = browser(world.viewer).get(reverse("job", args=(world.foreign.pk,))).content.decode()
+    assert "2 needed, 0 fit now." in page
+    assert "works on another run" in page
+
+
+def test_a_name_with_markup_in_it_is_shown_as_text(world: World) -> None:
+    TrainingJob.objects.filter(pk=world.running.pk).update(name="<script>alert(1)</script>")
+    Device.objects.filter(pk=world.training.pk).update(name="<img src=x onerror=alert(1)>")
+    for name in ("jobs", "job", "devices", "device"):
+        page = browser(world.admin).get(address(name, world)).content.decode()
+        assert "<script>alert" not in page
+        assert "<img src=x" not in page
+
+
+def form_data(**changes: str) -> dict[str, str]:
+    """The new-job form as the page first shows it, with a name and the metric filled in."""
+    form = JobForm()
+    shown = {name: form[name].initial for name in form.fields}
+    data = {name: str(value) for name, value in shown.items() if value not in (None, "", False)}
+    return {
+        **data,
+        "title": "Night clothes",
+        "metric.name": "accuracy",
+        "metric.direction": "maximize",
+        **changes,
+    }
+
+
+def test_the_form_as_it_is_shown_makes_a_queued_job(world: World) -> None:
+    answer = browser(world.researcher).post(reverse("job-new"), form_data(rounds="3"))
+    job = TrainingJob.objects.get(name="Night clothes")
+    assert answer["Location"] == reverse("job", args=(job.pk,))
+    assert (job.status, job.owner, job.spec["rounds"]) == ("queued", world.researcher, 3)
+    assert job.spec["metric"] == {"name": "accuracy", "direction": "maximize"}
+
+
+def test_sending_the_form_twice_makes_one_job(world: World) -> None:
+    client, data = browser(world.researcher), form_data()
+    first, second = client.post(reverse("job-new"), data), client.post(reverse("job-new"), data)
+    assert first["Location"] == second["Location"]
+    assert TrainingJob.objects.filter(name="Night clothes").count() == 1
+
+
+def test_options_of_the_chosen_strategy_and_labels_reach_the_specification(world: World) -> None:
+    data = form_data(
+        **{"strategy.name": "fedprox", "strategy.options.mu": "0.5", "requirements.labels": "room=lab, floor=2"}
+    )
+    browser(world.researcher).post(reverse("job-new"), data)
+    spec = TrainingJob.objects.get(name="Night clothes").spec
+    assert spec["strategy"] == {"name": "fedprox", "options": {"mu": 0.5}}
+    assert spec["requirements"]["labels"] == {"room": "lab", "floor": "2"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"title": ""}, "title"),
+        ({"rounds": "0"}, "rounds"),
+        ({"rounds": "many"}, "rounds"),
+        ({"metric.direction": ""}, "metric.direction"),
+        ({"training.momentum": "1"}, "training.momentum"),
+        ({"participation.min_devices": "20"}, "participation.max_devices"),
+        ({"partition.count": "2"}, "partition.count"),
+        ({"strategy.name": "fedprox", "strategy.options.mu": "-1"}, "strategy.options.mu"),
+        ({"strategy.name": "magic"}, "strategy.name"),
+        ({"requirements.labels": "lab"}, "requirements.labels"),
+    ],
+)
+def test_a_fault_stands_beside_its_field(world: World, changes: dict[str, str], field: str) -> None:
+    before = TrainingJob.objects.count()
+    answer = browser(world.researcher).post(reverse("job-new"), form_data(**changes))
+    assert answer.status_code == 400
+    assert f'id="id_{field}_error"' in answer.content.decode()
+    assert TrainingJob.objects.count() == before
+
+
+def test_choosing_a_strategy_brings_its_options(world: World) -> None:
+    client = browser(world.researcher)
+    page = client.get(address("job-options", world)).content.decode()
+    assert 'name="strategy.options.mu"' in page
+    assert 'id="summary-strategy"' in page
+    assert client.get(reverse("job-options", args=("strategy",)) + "?strategy.name=magic").status_code == 404
+    assert client.get(reverse("job-options", args=("magic",))).status_code == 404
+
+
+def test_cancelling_a_finished_job_says_why_not(world: World) -> None:
+    jobs.cancel(world.draft, world.researcher)
+    answer = browser(world.researcher).post(reverse("job-cancel", args=(world.draft.pk,)), follow=True)
+    assert "cannot become cancelled" in answer.content.decode()
+
+
+def test_approving_and_revoking_from_the_page_goes_through_the_services(world: World) -> None:
+    client = browser(world.admin)
+    client.post(reverse("device-approve", args=(world.pending.pk,)))
+    world.pending.refresh_from_db()
+    assert world.pending.status == Device.Status.APPROVED
+    client.post(reverse("device-revoke", args=(world.pending.pk,)))
+    world.pending.refresh_from_db()
+    assert world.pending.status == Device.Status.REVOKED
+    assert "may no longer take part" not in client.get(reverse("jobs")).content.decode().lower().split("<main")[0]
+
+
+def test_a_silent_device_is_stale_and_a_paused_one_says_why(world: World) -> None:
+    long_ago = timezone.now() - timezone.timedelta(seconds=settings.STALE_AFTER + 5)
+    Device.objects.filter(pk=world.training.pk).update(last_seen=long_ago)
+    Device.objects.filter(pk=world.foreign_device.pk).update(
+        last_seen=timezone.now(), may_train=False, decision_reason="Its owner is at the desk."
+    )
+    page = browser(world.viewer).get(reverse("devices")).content.decode()
+    assert f'data-device="{world.training.pk}" data-presence="stale"' in page
+    assert "Its owner is at the desk." in page
+
+
+def test_a_new_code_is_shown_once(world: World) -> None:
+    client = browser(world.owner)
+    data = {"label": "New laptop", "owner": world.owner.pk, "max_uses": 1, "valid_days": 7}
+    page = client.post(reverse("enrol"), data).content.decode()
+    text = re.search(r"constellation enrol (C1-[\w-]+)", page)
+    assert text
+    assert "constellation run" in page
+    assert text[1] not in client.get(reverse("enrol")).content.decode()
+    assert EnrolmentCode.objects.get(label="New laptop").approves is False
+
+
+@pytest.mark.parametrize("changes", [{"max_uses": 50}, {"owner": "999999"}, {"label": ""}])
+def test_an_owner_cannot_make_a_code_beyond_the_own_machines(world: World, changes: dict[str, Any]) -> None:
+    data = {"label": "New laptop", "owner": world.owner.pk, "max_uses": 1, "valid_days": 7, **changes}
+    assert browser(world.owner).post(reverse("enrol"), data).status_code == 400
+    assert not EnrolmentCode.objects.filter(label="New laptop").exists()
+
+
+def test_the_list_of_jobs_costs_the_same_queries_however_many_there_are(
+    world: World, django_assert_max_num_queries: Any
+) -> None:
+    client = browser(world.viewer)
+    for n in range(20):
+        jobs.create(world.researcher, f"Job {n}", world.running.spec)
+    with django_assert_max_num_queries(12):
+        client.get(reverse("jobs"))
+
+
+def test_the_fleet_costs_the_same_queries_however_many_devices_there_are(
+    world: World, django_assert_max_num_queries: Any
+) -> None:
+    client = browser(world.viewer)
+    for n in range(20):
+        Device.objects.create(owner=world.owner, name=f"d{n}", identity_key=f"i{n}", node_key=f"n{n}")
+    devices.approve(Device.objects.get(name="d1"), world.admin)
+    with django_assert_max_num_queries(12):
+        client.get(reverse("devices"))
+
+
+def test_the_script_and_the_server_give_a_status_the_same_tone() -> None:
+    path = finders.find("constellation/js/tones.js")
+    assert path
+    with open(path, encoding="utf-8") as script:
+        table = re.search(r"TONES = (\{.*?\n\});", script.read(), re.DOTALL)
+    assert table
+    assert {name: set(statuses) for name, statuses in json.loads(table[1]).items()} == TONES

@@ -1,0 +1,3 @@
+from tests.server.world import world
+
+__all__ = ["world"]

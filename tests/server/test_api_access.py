@@ -1,0 +1,111 @@
+"""Who may call which route: one table, and a test that no route is missing from it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from fl_server.models import AuditEvent
+from tests.server.world import SPEC, World, client
+
+pytestmark = pytest.mark.services
+
+ROLES = ("anonymous", "outsider", "owner", "viewer", "researcher", "admin")
+PUBLIC = (200,) * 6
+OBSERVERS = (401, 403, 403, 200, 200, 200)
+OBSERVED = (401, 404, 404, 200, 200, 200)
+SIGNED_IN = (401, 200, 200, 200, 200, 200)
+# The fields below may not be guessed or a signature is missing: the same for everybody.
+INVALID = (400,) * 6
+UNSIGNED = (401,) * 6
+
+NEW_JOB = {"name": "A job", "spec": SPEC}
+# method, route, the attribute of the world whose key it takes, body, status for each of ROLES
+TABLE: list[tuple[str, str, str, Any, tuple[int, ...]]] = [
+    ("POST", "token", "", {}, INVALID),
+    ("POST", "token-refresh", "", {}, INVALID),
+    ("POST", "token-revoke", "", {}, INVALID),
+    ("GET", "me", "", None, SIGNED_IN),
+    ("GET", "strategies", "", None, OBSERVERS),
+    ("GET", "models", "", None, OBSERVERS),
+    ("GET", "datasets", "", None, OBSERVERS),
+    ("GET", "partitions", "", None, OBSERVERS),
+    ("GET", "optimizers", "", None, OBSERVERS),
+    ("GET", "job-list", "", None, OBSERVERS),
+    ("POST", "job-list", "", NEW_JOB, (401, 403, 403, 403, 201, 201)),
+    ("POST", "job-validate", "", SPEC, (401, 403, 403, 403, 200, 200)),
+    ("GET", "job-detail", "running", None, OBSERVED),
+    ("POST", "job-submit", "draft", None, (401, 404, 404, 403, 200, 200)),
+    ("POST", "job-cancel", "draft", None, (401, 404, 404, 403, 200, 200)),
+    ("GET", "job-metrics", "running", None, OBSERVED),
+    ("GET", "job-rounds", "running", None, OBSERVED),
+    ("GET", "job-participations", "running", None, OBSERVED),
+    ("GET", "job-checkpoints", "running", None, OBSERVED),
+    ("GET", "checkpoint-detail", "checkpoint", None, OBSERVED),
+    ("GET", "checkpoint-download", "checkpoint", None, OBSERVED),
+    ("GET", "device-list", "", None, (401, 403, 200, 200, 200, 200)),
+    ("GET", "device-detail", "training", None, (401, 404, 200, 200, 200, 200)),
+    ("POST", "device-approve", "pending", None, (401, 404, 403, 403, 403, 200)),
+    ("POST", "device-revoke", "pending", {}, (401, 404, 200, 403, 403, 200)),
+    ("GET", "code-list", "", None, (401, 403, 200, 403, 403, 200)),
+    ("POST", "code-list", "", {"label": "New"}, (401, 403, 201, 403, 403, 201)),
+    ("GET", "code-detail", "code", None, (401, 404, 200, 404, 404, 200)),
+    ("POST", "code-revoke", "code", None, (401, 404, 200, 404, 404, 200)),
+    ("GET", "health", "", None, PUBLIC),
+    ("GET", "status", "", None, OBSERVERS),
+    ("POST", "enrolment-join", "", {}, INVALID),
+    ("GET", "device-ca", "", None, PUBLIC),
+    ("GET", "device-me", "", None, UNSIGNED),
+    ("POST", "device-leave", "", None, UNSIGNED),
+    ("GET", "schema", "", None, SIGNED_IN),
+    ("GET", "errors", "", None, PUBLIC),
+    ("GET", "unknown", "", None, (404,) * 6),
+]
+# Pages of Django, which know sessions only; their own tests show who gets in.
+PAGES = {"docs"}
+CASES = [
+    pytest.param(method, route, key, body, role, status, id=f"{role} {method} {route}")
+    for method, route, key, body, statuses in TABLE
+    for role, status in zip(ROLES, statuses, strict=True)
+]
+
+
+def routes(patterns: list[Any]) -> Iterator[URLPattern]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns)
+        else:
+            yield pattern
+
+
+def methods(pattern: URLPattern) -> set[str]:
+    view = pattern.callback
+    if actions := getattr(view, "actions", None):
+        return {method.upper() for method in actions} - {"HEAD"}
+    handlers = {
+        m for m in ("get", "post", "put", "patch", "delete") if hasattr(getattr(view, "cls", None), m)
+    }
+    return {method.upper() for method in handlers} or {"GET"}
+
+
+@pytest.mark.parametrize(("method", "route", "key", "body", "role", "status"), CASES)
+def test_each_role_gets_what_the_table_says(
+    world: World, method: str, route: str, key: str, body: Any, role: str, status: int
+) -> None:
+    address = reverse(f"api:{route}", args=[getattr(world, key).pk] if key else [])
+    response = client(world.people.get(role)).generic(
+        method, address, data="" if body is None else json.dumps(body), content_type="application/json"
+    )
+    assert response.status_code == status, getattr(response, "data", None)
+    if status >= 400:
+        assert set(response.json()["error"]) >= {"code", "message", "docs"}
+        assert not AuditEvent.objects.exists()
+
+
+def test_every_api_route_and_method_is_in_the_table() -> None:
+    api = next(p for p in get_resolver().url_patterns if str(p.pattern) == "api/")
+    found = {(m, p.name) for p in routes(api.url_patterns) if p.name not in PAGES for m in methods(p)}
+    assert len(found) > 30
+    assert found == {(method, route) for method, route, *_ in TABLE}
