@@ -2,11 +2,12 @@
 
     python bench/aggregation.py [--quick]
 
-Every cell runs in fresh processes, two rounds each: in the first one the system still has to hand over memory.
+Every cell runs in fresh processes, two rounds each: in the first the system still has to hand over memory.
 Ours gets one reply at a time, as a packed document, and its time holds reading, checking and folding each one
 and the final mean. Flower needs all replies in a list and checks nothing; its time holds the call. Making the
 replies is in neither time. Peak is the process's high-water mark above what it held before the first reply.
-The number in brackets is ours divided by Flower's.
+Seconds are CPU seconds: both sides are single-threaded, and a busy machine does not blur them as much. The
+number in brackets is ours divided by Flower's.
 """
 
 import argparse
@@ -64,15 +65,15 @@ def ours(shapes, clients):
         mean.reset()
         for client in range(clients):
             document = pack(arrays_of(shapes, client))
-            started = time.perf_counter()
+            started = time.process_time()
             arrays = unpack(document)
             validator.check(Reply(1, 1, 1, 600 + client, {}, arrays, len(document)), 10_000)
             mean.add(arrays, 600 + client)
-            seconds += time.perf_counter() - started
+            seconds += time.process_time() - started
             del arrays, document
-        started = time.perf_counter()
+        started = time.process_time()
         mean.mean()
-        rounds.append(seconds + time.perf_counter() - started)
+        rounds.append(seconds + time.process_time() - started)
     return {"first": rounds[0], "later": rounds[1], "peak": peak_bytes() - before}
 
 
@@ -89,9 +90,9 @@ def flowers(shapes, clients):
         replies.append(RecordDict({"arrays": record, "metrics": metrics}))
     rounds = []
     for _ in range(2):
-        started = time.perf_counter()
+        started = time.process_time()
         aggregate_arrayrecords(replies, "num-examples")
-        rounds.append(time.perf_counter() - started)
+        rounds.append(time.process_time() - started)
     return {"first": rounds[0], "later": rounds[1], "peak": peak_bytes() - before}
 
 

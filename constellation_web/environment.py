@@ -50,7 +50,7 @@ def address(name: str, default: str) -> tuple[str, int]:
     """A `host:port` pair."""
     raw = text(name, default)
     host, _, port = raw.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ImproperlyConfigured(f"{name} is {raw!r}; it must be host:port, for example 127.0.0.1:8000.")
     return host.strip("[]"), int(port)
 

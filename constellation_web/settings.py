@@ -68,25 +68,25 @@ if BEHIND_PROXY:
 
 # Django
 
-INSTALLED_APPS = [
+# A ServerApp process only trains: it starts a second sooner without the pages, the admin and the API.
+_NEEDED_BY_ALL = ["django.contrib.auth", "django.contrib.contenttypes", "channels", "fl_server"]
+_NEEDED_BY_WEB = [
     "unfold",
     "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "channels",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "django_filters",
     "drf_spectacular",
-    "fl_server",
+    "drf_spectacular_sidecar",
 ]
+INSTALLED_APPS = _NEEDED_BY_ALL if IS_SERVERAPP else _NEEDED_BY_WEB + _NEEDED_BY_ALL
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "constellation_web.security.ContentSecurityPolicy",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "constellation_web.static_files.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -183,7 +183,11 @@ REST_FRAMEWORK = {
         "rest_framework.filters.OrderingFilter",
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PARSER_CLASSES": ["fl_server.api.parsers.BoundedJSON"],
+    "DEFAULT_THROTTLE_CLASSES": ["fl_server.api.throttles.PerUser"],
+    "DEFAULT_SCHEMA_CLASS": "fl_server.api.openapi.Schema",
+    # Without it a forged X-Forwarded-For resets the throttle of the log-in.
+    "NUM_PROXIES": 1 if BEHIND_PROXY else 0,
     "EXCEPTION_HANDLER": "fl_server.api.errors.handle",
     "DEFAULT_THROTTLE_RATES": {"login": "10/min", "enrolment": "30/min", "api": "1200/min"},
 }
@@ -192,12 +196,23 @@ SIMPLE_JWT = {
     "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
+    # A new password ends the access tokens of the old one.
+    "CHECK_REVOKE_TOKEN": True,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Constellation",
     "DESCRIPTION": "A company's idle computers as one private training cluster.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "OAS_VERSION": "3.1.0",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "JobStatus": "fl_server.models.TrainingJob.Status",
+        "DeviceStatus": "fl_server.models.Device.Status",
+        "ParticipationStatus": "fl_server.models.Participation.Status",
+    },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
 UNFOLD = {"SITE_TITLE": "Constellation", "SITE_HEADER": "Constellation", "SITE_SYMBOL": "hub"}

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import logging
+import math
 import platform
 import signal
 import time
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from fl_client import __version__, hardware, identity, telemetry
 from fl_client.backoff import Backoff
 from fl_client.decision import decide
-from fl_client.home import Home
+from fl_client.home import LEAVING, Home
 from fl_client.identity import Identity
 from fl_client.link_errors import Revoked, Untrusted
 from fl_client.socket import TELEMETRY_SECONDS, DeviceSocket, Message
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # A lost answer to a request for a new certificate is asked for again after this long.
 RENEWAL_PATIENCE = 3600.0  # seconds
+# An owner who pauses the machine sees it happen.
+DECIDE_SECONDS = 1.0
 
 
 class Work(Protocol):
@@ -50,7 +53,7 @@ class Agent:
         self._authority = identity.authority(home)
         self._make_session = make_session or session_on_the_fleet
         self._session: Work | None = None
-        self._renewal_asked = 0.0
+        self._renewal_asked = -math.inf
         trusted = identity.root_certificates(home, "platform").decode()
         self.socket = DeviceSocket(
             self.state.server,
@@ -78,6 +81,7 @@ class Agent:
         """Until told to stop. Raises Revoked when the platform shut this device out."""
         self._listen_to_signals()
         logger.info("agent %s of %s for %s", __version__, self.state.name, self.state.server)
+        deciding = asyncio.create_task(self._report_decisions())
         try:
             await self.socket.run()
         except Revoked as exc:
@@ -85,7 +89,17 @@ class Agent:
                 self._note_revoked(str(exc))
             raise Revoked(f"{self.state.name} was revoked: {self.state.reason}", exc.code) from exc
         finally:
+            deciding.cancel()
             await self._close_session()
+
+    async def _report_decisions(self) -> None:
+        """Tell a change of mind at once, not with the next sample."""
+        last = decide(self.home)
+        while True:
+            await asyncio.sleep(DECIDE_SECONDS)
+            if (now := decide(self.home)) != last:
+                last = now
+                self.socket.send(self._telemetry())
 
     def stop(self) -> None:
         logger.info("stopping")
@@ -157,8 +171,9 @@ class Agent:
 
     def _note_revoked(self, reason: str) -> None:
         self.state = replace(self.state, status="revoked", reason=reason or "no reason given")
-        # When the owner left, the folder is empty already and stays so.
-        if self.home.state() is not None:
+        stored = self.home.state()
+        # Somebody who leaves empties the folder, and it must stay empty.
+        if stored is not None and stored.status != LEAVING:
             self.home.save(self.state)
 
     def _hello(self) -> Message:

@@ -1,7 +1,8 @@
 """The command line: constellation enrol, run, status, pause, resume, leave, version.
 
-Exit codes: 0 done · 1 unexpected failure · 2 wrong usage · 3 refused by the server · 4 no server reached ·
-5 not enrolled · 6 revoked · 7 the server is not the one that was enrolled with · 8 another agent runs already.
+Exit codes: 0 done · 1 unexpected failure · 2 wrong usage · 3 refused by the server ·
+4 server not reachable · 5 not enrolled · 6 revoked · 7 the server is not the one that was
+enrolled with · 8 another agent runs already.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from fl_client import home as files
 from fl_client.api import PlatformApi
 from fl_client.home import Home, State
 from fl_client.identity import Identity
-from fl_client.link_errors import BadCode, LinkError, Revoked, Unreachable
+from fl_client.link_errors import BadCode, LinkError, Revoked
 
 EPILOG = (__doc__ or "").partition("\n\n")[2]
 
@@ -139,18 +140,18 @@ def _leave(options: argparse.Namespace, home: Home) -> str:
     told = "The server knows."
     try:
         if state.status != "revoked":
+            home.update(status=files.LEAVING)
             with _platform(home, state) as api:
                 api.post("/api/v1/device/leave")
     except Revoked:
         told = "The server had revoked it already."
-    except Unreachable as exc:
-        if not options.force:
-            raise Unreachable(f"{exc} Nothing was removed; --force leaves without telling it.") from exc
-        told = "The server does not know yet."
     except LinkError as exc:
         if not options.force:
+            home.save(state)
+            hint = "Nothing was removed; --force leaves without telling the server."
+            exc.args = (f"{exc} {hint}",)
             raise
-        told = f"The server was not told: {exc}"
+        told = "The server was not told."
     home.forget()
     return f"{state.name} left {state.server}; keys and data are removed. {told}"
 

@@ -3,12 +3,19 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from flwr.app import ConfigRecord, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 
 from fl_client.errors import ClientError
 from fl_client.wire import CHUNK, CHUNK_BYTES, FIT, FORMAT, INSTRUCTION_KEYS, REPLY_KEYS
+
+
+class Link(Protocol):
+    """The way to the engine; `fl_client.fleet.FleetLink` is one."""
+
+    def pull(self) -> Message | None: ...
+    def reply(self, to: Message, content: RecordDict, seconds: float) -> None: ...
 
 
 class BadInstruction(ClientError):
@@ -30,19 +37,42 @@ def read(content: RecordDict) -> Instruction:
         raise BadInstruction(f"The record {FIT!r} needs exactly {', '.join(INSTRUCTION_KEYS)}.")
     if header["format"] != FORMAT:
         raise BadInstruction(f"The server speaks format {header['format']!r}, this client {FORMAT}.")
-    chunks = int(str(header["chunks"]))
+    return Instruction(
+        run=_integer(header, "run"),
+        round=_integer(header, "round"),
+        fence=_integer(header, "fence"),
+        config=_config(header["config"]),
+        weights=_weights(content, header),
+    )
+
+
+def _integer(header: ConfigRecord, key: str) -> int:
+    value = header[key]
+    if type(value) is not int:
+        raise BadInstruction(f"{key} must be an integer, {value!r} came.")
+    return value
+
+
+def _config(text: object) -> dict[str, Any]:
+    try:
+        config = json.loads(str(text))
+    except ValueError as exc:
+        raise BadInstruction(f"The round's settings are not JSON: {exc}.") from exc
+    if not isinstance(config, dict):
+        raise BadInstruction("The round's settings are not a JSON object.")
+    return config
+
+
+def _weights(content: RecordDict, header: ConfigRecord) -> bytes:
+    chunks = _integer(header, "chunks")
+    if chunks != len(content) - 1:
+        raise BadInstruction(f"{chunks} further chunks are announced, {len(content) - 1} came.")
     records = [header, *(content.get(CHUNK.format(number)) for number in range(1, chunks + 1))]
     parts = [record.get("weights") if isinstance(record, ConfigRecord) else None for record in records]
     whole = [part for part in parts if isinstance(part, bytes)]
     if len(whole) != len(parts):
         raise BadInstruction("A chunk of the weights is missing.")
-    return Instruction(
-        run=int(str(header["run"])),
-        round=int(str(header["round"])),
-        fence=int(str(header["fence"])),
-        config=json.loads(str(header["config"])),
-        weights=whole[0] if len(whole) == 1 else b"".join(whole),
-    )
+    return whole[0] if len(whole) == 1 else b"".join(whole)
 
 
 def write(

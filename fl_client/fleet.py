@@ -1,8 +1,8 @@
 """The node link to the engine, open only while the device is reserved.
 
 The one client module that imports below Flower's public surface (flwr 1.41.0, pinned exactly). Flower's own
-connection helper ends the process on some errors and retries others for ever; here every call has a deadline and
-every failure is a FleetError that says whether trying again can help.
+connection helper ends the process on some errors and retries others for ever; here every call has a deadline
+and every failure is a FleetError that says whether trying again can help.
 """
 
 import logging
@@ -42,6 +42,7 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
 )
 from flwr.supercore.inflatable.inflatable_utils import (
     ObjectPullError,
+    ObjectPushError,
     inflate_object_from_contents,
     pull_objects,
     push_objects,
@@ -93,10 +94,11 @@ def _mapped(what: str) -> Iterator[None]:
         status = exc.response.status_code
         retry = status in (408, 412, 429) or status >= 500
         raise FleetError(f"{what}: the engine answered {status}", retry=retry) from exc
-    except httpx.TransportError as exc:
-        raise FleetError(f"{what}: {exc or type(exc).__name__}", retry=True) from exc
-    except ObjectPullError as exc:
-        raise FleetError(f"{what}: {exc}", retry=True) from exc
+    except (httpx.HTTPError, ObjectPullError, ObjectPushError) as exc:
+        raise FleetError(f"{what}: {str(exc) or type(exc).__name__}", retry=True) from exc
+    except ValueError as exc:
+        # A network that answers by itself, as a hotel's does before one logs in, sends no protobuf.
+        raise FleetError(f"{what}: the answer is not the engine's ({exc})", retry=True) from exc
 
 
 class FleetLink:
@@ -111,7 +113,7 @@ class FleetLink:
         ca: bytes | None,
         clock_offset: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`server` is host:port; `ca` the PEM of the platform's CA, None for plain HTTP on the loopback address."""
+        """`server` is host:port; `ca` the PEM of the platform's CA, None for plain HTTP on loopback."""
         self._public = public_key_to_bytes(key.public_key())
         self._client = FleetHttpClient.from_server_address(
             server,
@@ -128,23 +130,33 @@ class FleetLink:
 
     def __enter__(self) -> Self:
         """A heartbeat brings a known node online at once; one that never was online is activated."""
-        with _mapped("open"):
-            if not self._heartbeat():
-                request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=HEARTBEAT_INTERVAL)
-                self._node = Node(node_id=self._client.ActivateNode(request).node_id)
+        try:
+            with _mapped("open"):
+                if not self._heartbeat():
+                    self._activate()
+        except FleetError:
+            self._client.close()
+            raise
         self._beats.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Left for good, the node goes offline. Left with an error, it will be back for what it is sent."""
         self._done.set()
         try:
-            with _mapped("close"):
-                self._client.DeactivateNode(DeactivateNodeRequest(node_id=self._node.node_id))
+            if kind is None:
+                with _mapped("close"):
+                    self._client.DeactivateNode(DeactivateNodeRequest(node_id=self._node.node_id))
         except FleetError as exc:
             log.info("%s", exc)
-        self._client.close()
+        finally:
+            self._client.close()
+
+    def _activate(self) -> None:
+        request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=HEARTBEAT_INTERVAL)
+        self._node = Node(node_id=self._client.ActivateNode(request).node_id)
 
     def _heartbeat(self) -> bool:
         request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=HEARTBEAT_INTERVAL)
@@ -155,8 +167,10 @@ class FleetLink:
             try:
                 with _mapped("heartbeat"):
                     self._heartbeat()
-            except FleetError as exc:
-                log.warning("%s", exc)
+            except (FleetError, RuntimeError) as exc:
+                # Closing the link while a beat is under way fails that beat.
+                if not self._done.is_set():
+                    log.warning("%s", exc)
 
     def pull(self) -> Message | None:
         """The oldest message for this node, complete, or None."""
@@ -175,7 +189,7 @@ class FleetLink:
             make_confirm_message_received_fn_protobuf(
                 self._client.ConfirmMessageReceived, self._node, metadata.run_id
             )(metadata.message_id)
-        message = inflate_object_from_contents(metadata.message_id, contents)
+            message = inflate_object_from_contents(metadata.message_id, contents)
         if not isinstance(message, Message):
             raise FleetError(f"pull: {type(message).__name__} came instead of a message", retry=False)
         message.metadata.__dict__["_message_id"] = metadata.message_id

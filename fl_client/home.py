@@ -19,6 +19,8 @@ STATE = "state.json"
 PAUSED = "paused"
 LOCK = "agent.lock"
 
+LEAVING = "leaving"  # a status that only this machine knows
+
 
 @dataclass(frozen=True)
 class State:

@@ -1,7 +1,8 @@
 """Who this machine is: two keys that are made here and never leave, and a certificate over the first.
 
-The identity key signs every request to the platform. The node key is the one that the training engine knows.
-Both are on P-256, whose signatures cost a fraction of those on larger curves; the engine takes any NIST curve.
+The identity key signs every request to the platform. The node key is the one that the training engine
+knows. Both are on P-256, whose signatures cost a fraction of those on larger curves; the engine takes any
+NIST curve.
 """
 
 import base64

@@ -32,6 +32,7 @@ REFUSED_SECONDS = 60.0
 SUPERSEDED, REVOKED = 4409, 4403
 LARGEST_MESSAGE = 1_000_000  # bytes
 MOST_WAITING = 256
+MOMENTARY = frozenset({"progress", "telemetry"})
 
 Message = dict[str, Any]
 
@@ -66,14 +67,14 @@ class DeviceSocket:
         self.connected = False
 
     def send(self, message: Message) -> None:
-        """From any thread. Facts wait for the next connection; progress that nobody hears is dropped."""
+        """From any thread. Facts wait for the next connection; what only describes the moment does not."""
         if self._loop is None or self._loop.is_closed():
             self._put(message)
         else:
             self._loop.call_soon_threadsafe(self._put, message)
 
     def _put(self, message: Message) -> None:
-        if message.get("type") == "progress" and not self.connected:
+        if message.get("type") in MOMENTARY and not self.connected:
             return
         self._outbox.append(message)
         self._filled.set()

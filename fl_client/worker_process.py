@@ -1,15 +1,18 @@
 """The agent's handle on its worker: a child process that may be killed at any moment."""
 
+import logging
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fl_client import frames
 from fl_client.errors import FrameError
 from fl_client.frames import Frame
+
+log = logging.getLogger("constellation.session")
 
 # The worker gets what training needs and no more; above all nothing that the agent keeps secret.
 PASSED_ON = (
@@ -36,12 +39,16 @@ def _environment() -> dict[str, str]:
 
 
 class WorkerProcess:
-    def __init__(self, on_frame: Callable[["WorkerProcess", Frame | None], None]) -> None:
-        """`on_frame` is called from a thread of its own: with each frame, and with None once the worker is gone."""
+    def __init__(
+        self,
+        on_frame: Callable[["WorkerProcess", Frame | None], None],
+        command: Sequence[str] = (sys.executable, "-m", "fl_client.worker"),
+    ) -> None:
+        """`on_frame` is called from another thread: with each frame, with None once the worker is gone."""
         self._on_frame = on_frame
         self._writing = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fl_client.worker"],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),
@@ -57,8 +64,11 @@ class WorkerProcess:
         try:
             while frame := frames.read(self._process.stdout):  # type: ignore[arg-type]
                 self._on_frame(self, frame)
-        except (FrameError, ValueError, OSError):
-            self._process.kill()
+        except (FrameError, ValueError, OSError) as exc:
+            log.warning("the worker's pipe broke: %s", exc)
+        # Without its pipe it is of no use, and a child that nobody waits for stays a zombie.
+        self._process.kill()
+        self._process.wait()
         self._on_frame(self, None)
 
     def send(self, header: Mapping[str, Any], payload: bytes = b"") -> None:
@@ -72,13 +82,23 @@ class WorkerProcess:
 
     def end(self, patience: float = 2.0) -> None:
         """Close its input, which ends it; kill it when it has not gone after `patience` seconds."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.close()
-        except OSError:
-            pass
+        if not self._close_input(patience):
+            self._process.kill()
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(patience)
+
+    def _close_input(self, patience: float) -> bool:
+        """False when another thread is stuck in writing to a worker that does not read."""
+        assert self._process.stdin is not None
+        if not self._writing.acquire(timeout=patience):
+            return False
+        try:
+            self._process.stdin.close()
+        except OSError:
+            log.debug("the worker was gone already")
+        finally:
+            self._writing.release()
+        return True

@@ -40,7 +40,7 @@ def addresses(**_: Any) -> list[CheckMessage]:
 
 @register("constellation")
 def safety(**_: Any) -> list[CheckMessage]:
-    if settings.DEBUG and not settings.ON_LOOPBACK:
+    if settings.DEBUG and (settings.BEHIND_PROXY or not settings.ON_LOOPBACK):
         return [
             Warning(
                 "DJANGO_DEBUG is on while others can reach the server: error pages show settings.",

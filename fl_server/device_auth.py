@@ -1,8 +1,8 @@
 """Who is this device? Every request and socket handshake of a device carries its certificate and a signature.
 
-The signature covers, joined by newlines: a fixed context, the method, the path with its query, the SHA-256 of
-the body in hexadecimal, the Unix time in whole seconds and a nonce. The checks run from the certificate inwards,
-so that a stranger learns no more than that the certificate is not ours.
+The signature covers, joined by newlines: a fixed context, the method, the path with its query, the SHA-256
+of the body in hexadecimal, the Unix time in whole seconds and a nonce. The checks run from the certificate
+inwards, so that a stranger learns no more than that the certificate is not ours.
 """
 
 import base64

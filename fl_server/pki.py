@@ -1,8 +1,8 @@
 """The platform's own certificate authority: vouches for the server to devices and for devices to the server.
 
-Files below KEYS_DIR, all 0600: `ca.key`, `ca.pem`, `server.key`, `server.pem`. Several processes may need them
-at the same moment on a fresh home, so every file is made beside its place and linked there: of several, one wins
-and all read the winner's.
+Files below KEYS_DIR, all 0600: `ca.key`, `ca.pem`, `server.key`, `server.pem`. Several processes may need
+them at the same moment on a fresh home, so every file is made beside its place and linked there: of several,
+one wins and all read the winner's.
 """
 
 import ipaddress

@@ -1,5 +1,6 @@
 """A job's specification: what a researcher writes, validated, versioned, the same as JSON and in the database."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -12,6 +13,7 @@ from fl_server.exceptions import InvalidSpec
 from strategies import catalog as strategies_catalog
 
 VERSION = 1
+SHOWN_CHARACTERS = 200
 
 
 class _Part(BaseModel):
@@ -147,10 +149,17 @@ def parse(data: Any) -> JobSpec:
 
 
 def _fault(error: Any) -> dict[str, Any]:
-    message = error["msg"].removeprefix("Value error, ")
-    value = error.get("input")
     return {
         "field": ".".join(str(part) for part in error["loc"]) or "spec",
-        "message": message,
-        "value": value if isinstance(value, str | int | float | bool | None) else repr(value)[:200],
+        "message": error["msg"].removeprefix("Value error, "),
+        "value": _shown(error.get("input")),
     }
+
+
+def _shown(value: Any) -> Any:
+    """A value as an answer in JSON may repeat it: short, and no number that JSON has not."""
+    if isinstance(value, str):
+        return value[:SHOWN_CHARACTERS]
+    if isinstance(value, int | None) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return repr(value)[:SHOWN_CHARACTERS]

@@ -16,7 +16,6 @@ urlpatterns = [
     path("jobs/<int:pk>/board/", jobs.live_board, name="job-board"),
     path("jobs/<int:pk>/history/", jobs.history, name="job-history"),
     path("jobs/<int:pk>/cancel/", jobs.cancel, name="job-cancel"),
-    path("jobs/<int:pk>/checkpoints/<int:number>/", jobs.checkpoint, name="job-checkpoint"),
     path("devices/", devices.listing, name="devices"),
     path("devices/cards/", devices.cards, name="device-cards"),
     path("devices/<uuid:pk>/", devices.detail, name="device"),

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from strategies.packing import Arrays
 
-# 2 MB of float64: large enough that numpy's call costs nothing, small enough to stay in a core's caches.
-BLOCK = 1 << 18
+# 4 MB of float64. Shorter runs through memory cost up to half as much again, longer ones gain nothing.
+BLOCK = 1 << 19
 # Keeps both halves of an integer sum inside int64.
 MAX_TOTAL_WEIGHT = 2**31 - 1
 _LOW_HALF = 0xFFFFFFFF

@@ -48,3 +48,7 @@ class LookInline(ForAdmins, TabularInline):
     extra = 0
     can_delete = False
     show_change_link = True
+    per_page = 25
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields

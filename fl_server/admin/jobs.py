@@ -23,6 +23,7 @@ class RoundInline(LookInline):
 
 class ReservationInline(LookInline):
     model = Reservation
+    ordering = ("partition",)
     fields = ("device", "partition", "rows", "reserved_at", "ready_at", "released_at")
 
 
@@ -78,5 +79,5 @@ class CheckpointAdmin(LookAdmin):
 
     @admin.display(description="File")
     def download(self, row: Checkpoint) -> Any:
-        address = reverse("job-checkpoint", args=(row.job_id, row.round_number))
+        address = reverse("api:checkpoint-download", args=(row.pk,))
         return format_html('<a href="{}">Download</a>', address)

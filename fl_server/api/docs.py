@@ -35,13 +35,11 @@ class _Explorer(SpectacularSwaggerSplitView):
     url_name = "api:schema"
 
 
+@login_required
 def explorer(request: HttpRequest) -> HttpResponse:
     response = _Explorer.as_view()(request)
     response["Content-Security-Policy"] = SWAGGER_CSP
     return response
-
-
-explorer_page = login_required(explorer)
 
 
 @cache

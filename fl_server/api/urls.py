@@ -59,7 +59,7 @@ v1 = [*accounts, *catalogues, *training, *fleet, *platform, path("", include("fl
 urlpatterns = [
     path("v1/", include(v1)),
     path("schema/", docs.Document.as_view(), name="schema"),
-    path("docs/", docs.explorer_page, name="docs"),
+    path("docs/", docs.explorer, name="docs"),
     path("docs/errors", docs.errors_page, name="errors"),
     re_path(r"", docs.Unknown.as_view(), name="unknown"),
 ]

@@ -22,6 +22,7 @@ PERIOD = 0.25  # seconds between two questions to the API
 ONLINE_SECONDS = 60.0
 ROUND_SECONDS = 120.0  # the first round includes the start of the run and of three training processes
 EVALUATION_SECONDS = 30.0
+WORKING = "client-1"  # whose log tells why a round does not end
 SPEC = {
     "model": {"name": "lenet"},
     "dataset": {"name": "fashion-mnist", "options": {"source": "sample"}},
@@ -135,7 +136,7 @@ class Story:
             if time.monotonic() > deadline:
                 waiting = status["waiting"].get("sentence") or f"round {shown + 1} did not end"
                 sentence = f"Nothing new for {ROUND_SECONDS:.0f} s: {waiting}"
-                raise self._failure(sentence, "superexec" if shown else "worker", supervisor)
+                raise self._failure(sentence, WORKING if shown else "worker", supervisor)
             self._pause()
 
     def _conclude(self, api: Api, job: int, seconds: float) -> None:

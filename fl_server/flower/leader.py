@@ -21,7 +21,8 @@ from fl_server.services import checkpoints, participations, rounds, runs
 from strategies import catalog, checkpoint
 from strategies.exceptions import Diverged, TooFewReplies
 from strategies.federated import FederatedStrategy, ReplyOutcome, RoundOutcome
-from strategies.grid import DeviceGrid, Stopped, Waiting
+from strategies.grid import DeviceGrid
+from strategies.link import Stopped, Waiting
 from strategies.packing import pack, unpack
 
 logger = logging.getLogger(__name__)

@@ -10,14 +10,14 @@ from django.db.models import F, Q
 from fl_server import bus, events
 from fl_server.models import Device, Participation, Run
 from fl_server.services import participations
-from strategies.grid import Signal
+from strategies.link import Signal
 
 Status = Participation.Status
 KINDS = frozenset({"ready", "uploaded", "failed", "gone"})
 
 
 class SocketLink:
-    """`strategies.grid.Link` for one run."""
+    """`strategies.link.Link` for one run."""
 
     def __init__(self, run: Run, stop: threading.Event) -> None:
         self.signals: queue.SimpleQueue[Signal] = queue.SimpleQueue()

@@ -65,15 +65,34 @@ def living(groups: Iterable[int]) -> set[int]:
 def end(groups: Iterable[int], patience: float) -> None:
     """Ask every group to end; kill what is left after `patience` seconds."""
     left = living(groups)
-    for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, KILL_PATIENCE)):
+    asked: set[tuple[int, bool]] = set()
+    deadline = time.monotonic() + patience
+    while left and time.monotonic() < deadline:
         for group in left:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, number)
-        deadline = time.monotonic() + wait
-        while (left := living(left)) and time.monotonic() < deadline:
-            time.sleep(POLL)
-        if not left:
-            return
+            # A leader that lives ends its own children in order; whatever it leaves behind is asked after it.
+            step = (group, _leader_lives(group))
+            if step not in asked:
+                asked.add(step)
+                _signal(group, signal.SIGTERM, whole=not step[1])
+        time.sleep(POLL)
+        left = living(left)
+    for group in left:
+        _signal(group, signal.SIGKILL, whole=True)
+    deadline = time.monotonic() + KILL_PATIENCE
+    while living(left) and time.monotonic() < deadline:
+        time.sleep(POLL)
+
+
+def _signal(group: int, number: signal.Signals, *, whole: bool) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        (os.killpg if whole else os.kill)(group, number)
+
+
+def _leader_lives(group: int) -> bool:
+    try:
+        return psutil.Process(group).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _exists(group: int) -> bool:

@@ -10,7 +10,7 @@ from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from fl_server import spec
-from fl_server.exceptions import Conflict
+from fl_server.exceptions import Conflict, InvalidSpec
 from fl_server.models import Device, Reservation, Run, TrainingJob
 from fl_server.selectors import runs as selectors
 from fl_server.services import jobs, runs
@@ -38,13 +38,17 @@ def claim_next() -> list[Run]:
 
 
 def _claim(job: TrainingJob) -> Run | None:
-    wanted = spec.parse(job.spec)
+    try:
+        wanted = spec.parse(job.spec)
+    except InvalidSpec as exc:  # it was valid once; the catalogue has changed since
+        jobs.finish(job, TrainingJob.Status.FAILED, exc.code, exc.message)
+        return None
     unfit: dict[str, str] = {}
     fitting = []
     for device in _candidates():
         reason = unfit_reason(device, wanted)
         if reason:
-            unfit[device.name] = reason
+            unfit[device.name if device.name not in unfit else f"{device.name} ({device.pk})"] = reason
         else:
             fitting.append(device)
     needed = wanted.participation.min_devices
@@ -104,6 +108,12 @@ def _waiting(needed: int, fit: int, unfit: dict[str, str]) -> dict[str, Any]:
 
 def deal(devices: list[Device], partitions: int, dealt: dict[Any, int]) -> list[tuple[Device, int]]:
     """Give each device a partition of its own: the one that it had before where there is one."""
-    kept = {device: dealt[device.pk] for device in devices if dealt.get(device.pk, partitions) < partitions}
-    free = iter(sorted(set(range(partitions)) - set(kept.values())))
+    holders: dict[int, Device] = {}
+    for device in devices:
+        partition = dealt.get(device.pk, partitions)
+        # Two may have had the same one, each in a run without the other.
+        if partition < partitions:
+            holders.setdefault(partition, device)
+    kept = {device: partition for partition, device in holders.items()}
+    free = iter(sorted(set(range(partitions)) - set(holders)))
     return [(device, kept[device] if device in kept else next(free)) for device in devices]

@@ -3,17 +3,16 @@
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from fl_server import roles
-from fl_server.exceptions import InvalidInput, NotFound
+from fl_server.exceptions import InvalidInput
 from fl_server.forms import JobForm, OptionsForm
 from fl_server.models import TrainingJob
 from fl_server.selectors import board
 from fl_server.selectors import jobs as selectors
-from fl_server.services import checkpoints as checkpoint_files
 from fl_server.services import jobs
 from fl_server.views.access import act, page_for, part_for
 
@@ -94,17 +93,6 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     job = _job(request, pk)
     act(request, f"“{job.name}” is cancelled; its devices are free again.", jobs.cancel, job, request.user)
     return redirect("job", pk=pk)
-
-
-@require_GET
-@part_for(*roles.OBSERVERS)
-def checkpoint(request: HttpRequest, pk: int, number: int) -> HttpResponse:
-    found = get_object_or_404(_job(request, pk).checkpoints, round_number=number)
-    try:
-        path = checkpoint_files.file_path(found)
-    except NotFound as exc:
-        raise Http404(exc.message) from exc
-    return FileResponse(path.open("rb"), as_attachment=True, filename=f"job-{pk}-round-{number}.safetensors")
 
 
 @page_for(roles.ADMIN, roles.RESEARCHER)

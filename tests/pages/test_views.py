@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -36,7 +37,6 @@ ACCESS: dict[str, tuple[str, int, int, int, int, int, int]] = {
     "job-board": ("get", LOGIN, 404, 404, 200, 200, 200),
     "job-history": ("get", LOGIN, 404, 404, 200, 200, 200),
     "job-cancel": ("post", LOGIN, 404, 404, 403, 302, 302),
-    "job-checkpoint": ("get", LOGIN, 404, 404, 200, 200, 200),
     "devices": ("get", LOGIN, 403, 200, 200, 200, 200),
     "device-cards": ("get", LOGIN, 404, 200, 200, 200, 200),
     "device": ("get", LOGIN, 404, 200, 200, 200, 200),
@@ -52,7 +52,6 @@ PEOPLE = ("", "outsider", "owner", "viewer", "researcher", "admin")
 def address(name: str, world: World) -> str:
     kwargs: dict[str, dict[str, Any]] = {
         "job-options": {"part": "strategy"},
-        "job-checkpoint": {"pk": world.running.pk, "number": 2},
         "device-approve": {"pk": world.pending.pk},
         "enrol-revoke": {"pk": world.code.pk},
     }
@@ -114,7 +113,7 @@ def test_an_owner_lands_on_the_own_devices_and_an_outsider_is_told_why_nothing_s
 
 
 def test_every_page_forbids_inline_scripts_and_foreign_files(world: World) -> None:
-    pages = [name for name, row in ACCESS.items() if row[0] == "get" and row[-1] == 200 and name != "job-checkpoint"]
+    pages = [name for name, row in ACCESS.items() if row[0] == "get" and row[-1] == 200]
     assert len(pages) > 8
     client = browser(world.admin)
     for name in pages:
@@ -149,11 +148,13 @@ def test_a_running_job_shows_rounds_devices_and_its_best_checkpoint(world: World
     assert "Cancel job" in browser(world.researcher).get(reverse("job", args=(world.running.pk,))).content.decode()
 
 
-def test_a_checkpoint_downloads_as_safetensors(world: World) -> None:
-    answer = browser(world.viewer).get(reverse("job-checkpoint", args=(world.running.pk, 2)))
-    assert answer.headers["Content-Disposition"].endswith(f'"job-{world.running.pk}-round-2.safetensors"')
+def test_a_checkpoint_downloads_with_the_session_of_the_page(world: World) -> None:
+    link = reverse("api:checkpoint-download", args=(world.checkpoint.pk,))
+    page = browser(world.viewer).get(reverse("job", args=(world.running.pk,))).content.decode()
+    assert f'href="{link}"' in page
+    answer = browser(world.viewer).get(link)
     assert len(b"".join(answer.streaming_content)) == world.checkpoint.size
-    assert browser(world.viewer).get(reverse("job-checkpoint", args=(world.running.pk, 9))).status_code == 404
+    assert browser(world.owner).get(link).status_code == 404
 
 
 def test_a_waiting_job_says_what_it_waits_for(world: World) -> None:
@@ -262,11 +263,10 @@ def test_approving_and_revoking_from_the_page_goes_through_the_services(world: W
     client.post(reverse("device-revoke", args=(world.pending.pk,)))
     world.pending.refresh_from_db()
     assert world.pending.status == Device.Status.REVOKED
-    assert "may no longer take part" not in client.get(reverse("jobs")).content.decode().lower().split("<main")[0]
 
 
 def test_a_silent_device_is_stale_and_a_paused_one_says_why(world: World) -> None:
-    long_ago = timezone.now() - timezone.timedelta(seconds=settings.STALE_AFTER + 5)
+    long_ago = timezone.now() - timedelta(seconds=settings.STALE_AFTER + 5)
     Device.objects.filter(pk=world.training.pk).update(last_seen=long_ago)
     Device.objects.filter(pk=world.foreign_device.pk).update(
         last_seen=timezone.now(), may_train=False, decision_reason="Its owner is at the desk."
@@ -321,4 +321,5 @@ def test_the_script_and_the_server_give_a_status_the_same_tone() -> None:
     with open(path, encoding="utf-8") as script:
         table = re.search(r"TONES = (\{.*?\n\});", script.read(), re.DOTALL)
     assert table
-    assert {name: set(statuses) for name, statuses in json.loads(table[1]).items()} == TONES
+    in_script = {name: set(statuses) for name, statuses in json.loads(table[1]).items()}
+    assert in_script == TONES

@@ -40,6 +40,7 @@ class Machine:
 
     def __init__(self, folder: Path, name: str = "desk") -> None:
         self.name = name
+        self.identity_folder = folder
         self.identity = Identity.load_or_create(Home(folder / name))
         self.device: Device | None = None
 

@@ -3,7 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import connections
 from django.test import AsyncClient
 
 from fl_server.models import Checkpoint
@@ -66,6 +68,7 @@ def test_an_asgi_server_streams_the_file_block_by_block(world: World, monkeypatc
         response = await browser.get(f"{address(world.checkpoint)}/download")
         blocks = [block async for block in response]
         response.close()
+        await sync_to_async(connections.close_all)()  # those of the thread that served the request
         return blocks
 
     blocks = asyncio.run(download())

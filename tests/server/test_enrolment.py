@@ -198,7 +198,11 @@ def test_codes_out_of_range_are_refused_by_field(admin, owner, options, field: s
 def test_joining_over_http_answers_with_a_certificate_and_bad_input_with_its_field(
     admin, owner, tmp_path: Path
 ) -> None:
-    body = Machine(tmp_path).request() | {"secret": code_for(owner, admin), "name": "desk", "hardware": HARDWARE}
+    body = Machine(tmp_path).request() | {
+        "secret": code_for(owner, admin),
+        "name": "desk",
+        "hardware": HARDWARE,
+    }
     answer = Client().post("/api/v1/enrolment/join", body, content_type="application/json")
     assert answer.status_code == 201
     assert answer.json()["status"] == "approved"

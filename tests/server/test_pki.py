@@ -134,8 +134,8 @@ def test_a_self_made_certificate_with_the_authoritys_name_is_not_ours() -> None:
 def test_processes_that_race_on_a_fresh_home_agree(fresh_home: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from django.conf import settings; "
-        "settings.configure(KEYS_DIR=Path(sys.argv[1]), PUBLIC_URL='http://127.0.0.1', BIND_HOST='127.0.0.1', "
-        "SERVER_NAMES=[]); from fl_server import pki; print(pki.fingerprint())"
+        "settings.configure(KEYS_DIR=Path(sys.argv[1]), PUBLIC_URL='http://127.0.0.1', "
+        "BIND_HOST='127.0.0.1', SERVER_NAMES=[]); from fl_server import pki; print(pki.fingerprint())"
     )
     started = [
         subprocess.Popen([sys.executable, "-c", script, str(fresh_home)], stdout=subprocess.PIPE, text=True)

@@ -1,0 +1,213 @@
+"""One round's messages and what becomes of each: answered, failed, lost, or left behind at the close."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from flwr.app import Error, Message
+from flwr.serverapp import Grid
+
+from strategies.link import Link, Signal, Waiting, check_stop, next_signal, waiting_signals
+
+# Signals say when to look; looking anyway this often covers a lost one. Seconds.
+POLL = 1.0
+# A wake-up that nobody answered is repeated this often. Seconds.
+WAKE_AGAIN = 3.0
+MAX_ATTEMPTS = 3
+PULLED_AT_ONCE = 4
+# Replies that come after their round closed are counted for so many rounds.
+LATE_ROUNDS = 3
+CLIENT_FAILED = 1000
+
+
+def pull(inner: Grid, message_ids: Iterable[str]) -> Iterator[Message]:
+    """Replies that are there, a few at a time: each one holds a whole model."""
+    ids = list(message_ids)
+    for start in range(0, len(ids), PULLED_AT_ONCE):
+        replies = list(inner.pull_messages(ids[start : start + PULLED_AT_ONCE]))
+        while replies:
+            yield replies.pop(0)
+
+
+class LateReplies:
+    """Messages whose round went on without their answers. The answers are counted, never folded."""
+
+    def __init__(self, inner: Grid, link: Link) -> None:
+        self._inner = inner
+        self._link = link
+        self._expected: dict[str, tuple[int, int]] = {}
+
+    def expect(self, message_ids: Iterable[str], node: int, round_number: int) -> None:
+        self._expected.update(dict.fromkeys(message_ids, (node, round_number)))
+
+    def collect(self, node: int | None = None) -> None:
+        """Take what has come, of one node or of all."""
+        ids = [message_id for message_id, at in self._expected.items() if node in (None, at[0])]
+        for reply in pull(self._inner, ids):
+            late, round_number = self._expected.pop(reply.metadata.reply_to_message_id)
+            if not reply.has_error():
+                self._link.late(late, round_number)
+
+    def forget_before(self, round_number: int) -> None:
+        self._expected = {i: at for i, at in self._expected.items() if at[1] >= round_number}
+
+
+@dataclass
+class _Task:
+    """What one device has been sent; `message_ids` are those that may still be answered."""
+
+    message: Message
+    message_ids: list[str] = field(default_factory=list)
+    attempts: int = 0
+    gone_since: float | None = None
+    woken: float = 0.0
+
+
+class Exchange:
+    def __init__(
+        self,
+        inner: Grid,
+        link: Link,
+        waiting: Waiting,
+        late: LateReplies,
+        messages: list[Message],
+        clock: Callable[[], float],
+    ) -> None:
+        self._inner = inner
+        self._link = link
+        self._waiting = waiting
+        self._late = late
+        self._clock = clock
+        self._round = int(messages[0].metadata.group_id)
+        self._open = {message.metadata.dst_node_id: _Task(message) for message in messages}
+        self._quorum = min(waiting.quorum or len(messages), len(messages))
+        self._answered = 0
+
+    def replies(self) -> Iterator[Message]:
+        """Replies as they come. An error reply stands for a device that could not do its part."""
+        deadline = ends = self._clock() + self._waiting.deadline
+        # Who was ready before the push needs no second message; who left or failed must be known.
+        earlier = [signal for signal in waiting_signals(self._link) if signal.kind != "ready"]
+        self._push(list(self._open))
+        for signal in earlier:
+            yield from self._handle(signal)
+        next_poll = self._clock() + POLL
+        while self._open and self._clock() < ends:
+            check_stop(self._link)
+            yield from self._handle(next_signal(self._link, min(next_poll, ends) - self._clock()))
+            if self._clock() >= min(next_poll, ends):
+                yield from self._poll()
+                next_poll = self._clock() + POLL
+            if self._answered >= self._quorum and ends == deadline:
+                ends = min(deadline, self._clock() + self._waiting.grace)
+        self._close(self._clock() >= deadline)
+
+    def _push(self, nodes: list[int]) -> None:
+        tasks = [self._open[node] for node in nodes]
+        ids = self._inner.push_messages([task.message for task in tasks])
+        for task, message_id in zip(tasks, ids, strict=True):
+            task.attempts += 1
+            if message_id:
+                task.message_ids.append(message_id)
+        for node, task in zip(nodes, tasks, strict=True):
+            self._wake(node, task)
+
+    def _wake(self, node: int, task: _Task) -> None:
+        task.woken = self._clock()
+        self._link.wake(node, self._round)
+
+    def _handle(self, signal: Signal | None) -> Iterator[Message]:
+        if signal is None:
+            return
+        if signal.kind == "uploaded" and (signal.round != self._round or signal.node not in self._open):
+            self._late.collect(signal.node)
+        elif signal.node in self._open:
+            yield from self._handle_open(signal, self._open[signal.node])
+
+    def _handle_open(self, signal: Signal, task: _Task) -> Iterator[Message]:
+        if signal.kind == "uploaded":
+            yield from self._pull([signal.node])
+        elif signal.kind == "failed" and signal.round in (None, self._round):
+            del self._open[signal.node]
+            yield Message(Error(CLIENT_FAILED, signal.message), reply_to=task.message)
+        elif signal.kind == "gone" and signal.final:
+            self._lose(signal.node, "It was taken out of the run.")
+        elif signal.kind == "gone":
+            task.gone_since = task.gone_since or self._clock()
+        elif signal.kind == "ready":
+            task.gone_since = None
+            yield from self._compare(signal.node, signal.round)
+
+    def _compare(self, node: int, in_hand: int | None) -> Iterator[Message]:
+        """A device that came back says what it has. What it does not have is lost, unless it is answered."""
+        if in_hand == self._round:
+            return
+        if in_hand is not None:
+            self._link.abandon(node, in_hand)
+        yield from self._pull([node])
+        if node in self._open:
+            self._send_again(node)
+
+    def _send_again(self, node: int) -> None:
+        task = self._open[node]
+        if task.attempts >= MAX_ATTEMPTS:
+            self._lose(node, f"It lost its task {task.attempts} times.")
+            return
+        old = task.message
+        task.message = Message(
+            old.content, node, old.metadata.message_type, ttl=old.metadata.ttl, group_id=old.metadata.group_id
+        )
+        self._push([node])
+        self._link.resent(node, self._round, task.attempts)
+
+    def _poll(self) -> Iterator[Message]:
+        yield from self._pull(list(self._open))
+        self._late.collect()
+        ready = self._link.ready()
+        for node in list(self._open):
+            self._check_on(node, self._open[node], node in ready)
+
+    def _pull(self, nodes: list[int]) -> Iterator[Message]:
+        sent = {message_id: node for node in nodes for message_id in self._open[node].message_ids}
+        for reply in pull(self._inner, sent):
+            answered_id = reply.metadata.reply_to_message_id
+            task = self._open.get(sent[answered_id])
+            if task is None:
+                continue
+            if reply.has_error():
+                # The engine's own errors: the message or its answer got lost on the way.
+                task.message_ids.remove(answered_id)
+                continue
+            del self._open[sent[answered_id]]
+            self._answered += 1
+            yield reply
+            del reply  # or it would stay in memory while the next one is pulled
+
+    def _check_on(self, node: int, task: _Task, ready: bool) -> None:
+        now = self._clock()
+        if ready:
+            task.gone_since = None
+        elif task.gone_since is None:
+            task.gone_since = now
+        if task.gone_since is not None:
+            if now - task.gone_since > self._waiting.patience:
+                self._lose(node, f"It was away for over {self._waiting.patience:.0f} s.")
+        elif not task.message_ids:
+            self._send_again(node)
+        elif now - task.woken >= WAKE_AGAIN:
+            self._wake(node, task)
+
+    def _lose(self, node: int, reason: str) -> None:
+        task = self._open.pop(node)
+        self._late.expect(task.message_ids, node, self._round)
+        self._link.lost(node, self._round, reason)
+
+    def _close(self, out_of_time: bool) -> None:
+        reason = (
+            f"It did not answer within {self._waiting.deadline:.0f} s."
+            if out_of_time
+            else "The round closed without it."
+        )
+        for node in list(self._open):
+            self._link.abandon(node, self._round)
+            self._lose(node, reason)
+        self._late.forget_before(self._round - LATE_ROUNDS + 1)

@@ -1,0 +1,312 @@
+"""The whole platform as a company starts it: `manage.py up`, people who log in, employees' client programs.
+
+Everything started here carries HOME=<the platform's folder>, which every process of ours passes on: that is how
+the tests find what is left of it.
+"""
+
+import os
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+from fl_server.platform import ports
+
+ROOT = Path(__file__).resolve().parents[2]
+PERIOD = 0.05  # seconds between two looks
+UP_SECONDS = 60.0
+DOWN_SECONDS = 30.0
+CALL_SECONDS = 40.0
+WARMED_UP = 90.0  # seconds that two busy cores may take for a run's first round
+ADMIN, RESEARCHER = "ada", "rosa"
+PASSWORD = "open-clusters-7"
+PEOPLE = f"""
+from django.contrib.auth.models import Group, User
+for name, role in (({ADMIN!r}, "admin"), ({RESEARCHER!r}, "researcher")):
+    User.objects.create_user(name, password={PASSWORD!r}).groups.add(Group.objects.get(name=role))
+"""
+SPEC = {
+    "model": {"name": "lenet"},
+    "dataset": {"name": "fashion-mnist", "options": {"source": "sample"}},
+    "rounds": 2,
+    "training": {"batch_size": 32, "learning_rate": 0.05, "momentum": 0.9},
+    "participation": {"min_devices": 2, "max_devices": 2},
+    "metric": {"name": "accuracy", "direction": "maximize"},
+    "seed": 7,
+}
+ENDED = ("completed", "failed", "cancelled")
+T = TypeVar("T")
+
+
+def until(fact: Callable[[], T], what: str, seconds: float = 30.0) -> T:
+    """What `fact` gives as soon as it gives something; a failure says what did not come true."""
+    deadline = time.monotonic() + seconds
+    while not (found := fact()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(PERIOD)
+    return found
+
+
+def marked(folder: Path) -> list[psutil.Process]:
+    """Every living process that was started with `folder` as its HOME."""
+    mark = f"HOME={folder}".encode()
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            if mark in environment and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=5)
+
+
+class Api:
+    """The REST API with one person's token."""
+
+    def __init__(self, url: str, verify: ssl.SSLContext | bool, user: str) -> None:
+        self.http = httpx.Client(base_url=url, verify=verify, timeout=20)
+        body = {"username": user, "password": PASSWORD}
+        token = self.http.post("/api/v1/auth/token", json=body).raise_for_status().json()["access"]
+        self.http.headers["Authorization"] = f"Bearer {token}"
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self.http.get(f"/api/v1/{path}", params=query).raise_for_status().json()
+
+    def rows(self, path: str, **query: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(path, page_size=100, **query)["results"]
+        return found
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self.http.post(f"/api/v1/{path}", json=body or {}).raise_for_status().json()
+
+    def refused(self, path: str, body: Any) -> tuple[int, dict[str, Any]]:
+        answer = self.http.post(f"/api/v1/{path}", json=body)
+        assert answer.is_client_error, answer.text
+        return answer.status_code, answer.json()["error"]
+
+    def code(self, **changes: Any) -> dict[str, Any]:
+        wanted = {"label": "Desks", "max_uses": 10, "valid_hours": 1, "approves": True}
+        issued: dict[str, Any] = self.post("enrolment/codes", wanted | changes)
+        return issued
+
+    def job(self, name: str, **changes: Any) -> "Job":
+        return Job(self, self.post("jobs", {"name": name, "spec": SPEC | changes})["id"])
+
+
+class Job:
+    def __init__(self, api: Api, number: int) -> None:
+        self.api, self.number = api, number
+
+    def now(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.api.get(f"jobs/{self.number}")
+        return found
+
+    def rounds(self) -> list[dict[str, Any]]:
+        return sorted(self.api.rows(f"jobs/{self.number}/rounds"), key=lambda row: row["number"])
+
+    def parts(self, **query: Any) -> list[dict[str, Any]]:
+        return self.api.rows(f"jobs/{self.number}/participations", **query)
+
+    def checkpoints(self) -> dict[int, dict[str, Any]]:
+        return {row["round"]: row for row in self.api.rows(f"jobs/{self.number}/checkpoints")}
+
+    def training(self, round_number: int, name: str) -> bool:
+        """Whether the device of that name is training that round right now."""
+        parts = self.parts(round=round_number, status="training")
+        return any(part["device_name"] == name for part in parts)
+
+    def ended(self, seconds: float = WARMED_UP) -> dict[str, Any]:
+        return until(lambda: (now := self.now())["status"] in ENDED and now, "the job ended", seconds)
+
+    def completed(self, seconds: float = WARMED_UP) -> None:
+        end = self.ended(seconds)
+        assert end["status"] == "completed", (end["reason"], self.parts())
+
+
+class Client:
+    """One employee's machine: the client program with a folder of its own."""
+
+    def __init__(self, name: str, platform: "Platform", code_folder: Path = ROOT) -> None:
+        self.name = name
+        self.folder = platform.folder / name
+        self.log = platform.folder / f"{name}.log"
+        self._code_folder = code_folder
+        self._environment = base_environment(platform.folder) | {
+            "CONSTELLATION_CLIENT_HOME": str(self.folder),
+            "CONSTELLATION_THREADS": "1",
+            "PYTHONPATH": str(code_folder),
+        }
+        self.agent: subprocess.Popen[bytes] | None = None
+
+    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "fl_client", *arguments],
+            env=self._environment,
+            cwd=self._code_folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit status, output and complaints of one command."""
+        process = self.begin(*arguments)
+        output, complaints = process.communicate(timeout=CALL_SECONDS)
+        return process.returncode, output, complaints
+
+    def enrol(self, code: str) -> None:
+        status, _, complaints = self.call("enrol", code, "--name", self.name)
+        assert status == 0, complaints
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.agent = subprocess.Popen(
+                [sys.executable, "-m", "fl_client", "run"],
+                env=self._environment,
+                cwd=self._code_folder,
+                stdout=log,
+                stderr=log,
+            )
+
+    def worker(self) -> psutil.Process | None:
+        assert self.agent is not None
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.agent.pid).children():
+                if "fl_client.worker" in child.cmdline():
+                    return child
+        return None
+
+    def kill(self) -> None:
+        """As by a power cut: the agent and its worker at once."""
+        worker = self.worker()
+        assert self.agent is not None
+        kill([psutil.Process(self.agent.pid), *([worker] if worker else [])])
+        self.agent.wait(5)
+
+    def stop(self) -> None:
+        if self.agent is not None:
+            self.agent.terminate()
+            self.agent.wait(DOWN_SECONDS)
+
+
+class Platform:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", **settings: str) -> None:
+        self.folder, self.host = folder, host
+        self.home = folder / "home"
+        self.port, self.engine_port = ports.free(), ports.free()
+        scheme = "http" if host == "127.0.0.1" else "https"
+        self.url = f"{scheme}://{host}:{self.port}"
+        self.clients: list[Client] = []
+        self.supervisor: subprocess.Popen[bytes] | None = None
+        self.environment = base_environment(folder) | {
+            "CONSTELLATION_HOME": str(self.home),
+            "CONSTELLATION_BIND": f"{host}:{self.port}",
+            "CONSTELLATION_ENGINE_PORT": str(self.engine_port),
+            **settings,
+        }
+
+    def start(self) -> None:
+        with (self.folder / "up.log").open("ab") as log:
+            before = log.tell()
+            self.supervisor = subprocess.Popen(
+                [sys.executable, "manage.py", "up"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        until(lambda: "is ready at" in self.said(before) or self.supervisor.poll() is not None, "up", UP_SECONDS)
+        assert self.supervisor.poll() is None, self.said(before)
+
+    def said(self, since: int = 0) -> str:
+        return (self.folder / "up.log").read_bytes()[since:].decode()
+
+    def admit_people(self) -> None:
+        command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", PEOPLE]
+        subprocess.run(command, cwd=ROOT, env=self.environment, check=True, timeout=CALL_SECONDS)
+
+    def trust(self) -> ssl.SSLContext | bool:
+        secure = self.url.startswith("https")
+        return ssl.create_default_context(cafile=str(self.home / "keys" / "ca.pem")) if secure else True
+
+    def login(self, user: str) -> Api:
+        return Api(self.url, self.trust(), user)
+
+    def client(self, name: str, code_folder: Path = ROOT) -> Client:
+        made = Client(name, self, code_folder)
+        self.clients.append(made)
+        return made
+
+    def service(self, name: str) -> psutil.Process:
+        """The living process of one line of the Procfile, or of a program that one of them started."""
+        found = [p for p in self.processes() if any(name in part for part in p.cmdline())]
+        assert found, f"no {name} runs"
+        return min(found, key=lambda process: process.create_time())
+
+    def processes(self) -> list[psutil.Process]:
+        """All that the supervisor started, itself included."""
+        own = {client.agent.pid for client in self.clients if client.agent}
+        return [p for p in marked(self.folder) if p.pid not in own and not _is_worker(p)]
+
+    def stop(self) -> None:
+        """End everything, politely first; whatever outlives that is killed, so that no test harms the next."""
+        for client in self.clients:
+            with suppress(subprocess.TimeoutExpired):
+                client.stop()
+        if self.supervisor is not None:
+            self.supervisor.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.supervisor.wait(DOWN_SECONDS)
+        kill(marked(self.folder))
+
+    def online(self, api: Api, *names: str, seconds: float = 20.0) -> None:
+        def idle() -> bool:
+            return set(names) <= {row["name"] for row in api.rows("devices", presence="idle")}
+
+        until(idle, f"{', '.join(names)} are idle", seconds)
+
+
+def base_environment(folder: Path) -> dict[str, str]:
+    """Nothing of the test run's own settings reaches the platform; HOME marks its processes."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return kept | {"HOME": str(folder), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return "fl_client.worker" in process.cmdline()
+    return False
+
+
+@contextmanager
+def running(folder: Path, *names: str, **settings: str) -> Iterator[Platform]:
+    """A platform with its people and with enrolled clients of these names, all online."""
+    platform = Platform(folder, **settings)
+    try:
+        platform.start()
+        platform.admit_people()
+        join(platform, *names)
+        yield platform
+    finally:
+        platform.stop()
+
+
+def join(platform: Platform, *names: str) -> None:
+    admin = platform.login(ADMIN)
+    code = admin.code(max_uses=max(1, len(names)))["code"] if names else ""
+    clients = [platform.client(name) for name in names]
+    joining = [client.begin("enrol", code, "--name", client.name) for client in clients]
+    for client, process in zip(clients, joining, strict=True):
+        _, complaints = process.communicate(timeout=CALL_SECONDS)
+        assert process.returncode == 0, complaints
+        client.start()
+    platform.online(admin, *names)

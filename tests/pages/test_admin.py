@@ -1,0 +1,115 @@
+"""The admin site: facts are looked at, changes go through services."""
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+
+from fl_server.models import AuditEvent, Device, EnrolmentCode, TrainingJob
+from tests.server.world import World
+
+pytestmark = [pytest.mark.services, pytest.mark.django_db]
+
+OURS = [model for model in admin.site._registry if model._meta.app_label == "fl_server"]
+READ_ONLY = [model for model in OURS if model is not EnrolmentCode]
+
+
+@pytest.fixture
+def staff(world: World) -> Client:
+    world.admin.is_staff = True
+    world.admin.save()
+    client = Client()
+    client.force_login(world.admin)
+    return client
+
+
+def address(model: Any, page: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
+
+
+def run(client: Client, model: Any, action: str, *rows: Any) -> Any:
+    data = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
+    return client.post(address(model, "changelist"), data, follow=True)
+
+
+def test_everything_that_matters_is_registered() -> None:
+    names = {model.__name__ for model in OURS}
+    assert names >= {"TrainingJob", "Run", "Round", "Participation", "Checkpoint", "Device", "EnrolmentCode", "AuditEvent"}
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+def test_lists_and_details_open_for_an_admin(staff: Client, model: Any) -> None:
+    AuditEvent.objects.create(action="test", target="job:1")
+    assert staff.get(address(model, "changelist")).status_code == 200
+    row = model.objects.first()
+    assert row is not None
+    page = staff.get(address(model, "change", row.pk))
+    assert page.status_code == 200
+    assert 'name="_save"' not in page.content.decode()
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+def test_nobody_else_sees_them_even_with_access_to_the_site(world: World, model: Any) -> None:
+    for person in (world.researcher, world.owner, world.outsider):
+        person.is_staff = True
+        person.save()
+        client = Client()
+        client.force_login(person)
+        assert client.get(address(model, "changelist")).status_code == 403
+
+
+def test_an_admin_without_access_to_the_site_is_sent_to_log_in(world: World) -> None:
+    client = Client()
+    client.force_login(world.admin)
+    assert client.get(reverse("admin:index")).status_code == 302
+
+
+@pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model.__name__)
+def test_rows_are_neither_added_nor_changed_nor_deleted_there(staff: Client, model: Any) -> None:
+    AuditEvent.objects.create(action="test", target="job:1")
+    row = model.objects.first()
+    assert staff.get(address(model, "add")).status_code == 403
+    assert staff.post(address(model, "change", row.pk), {"status": "revoked"}).status_code == 403
+    assert staff.post(address(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+
+
+def test_approving_and_revoking_devices_goes_through_the_service(world: World, staff: Client) -> None:
+    answer = run(staff, Device, "approve", world.pending, world.training)
+    text = answer.content.decode()
+    assert "1 approved." in text
+    assert "otto-desk: " in text
+    world.pending.refresh_from_db()
+    assert world.pending.status == Device.Status.APPROVED
+    run(staff, Device, "revoke", world.pending)
+    world.pending.refresh_from_db()
+    assert world.pending.status == Device.Status.REVOKED
+    actions = list(AuditEvent.objects.order_by("id").values_list("action", "actor__username"))
+    assert actions == [("device.approve", "ada"), ("device.revoke", "ada")]
+
+
+def test_cancelling_jobs_goes_through_the_service(world: World, staff: Client) -> None:
+    run(staff, TrainingJob, "cancel", world.foreign)
+    world.foreign.refresh_from_db()
+    assert (world.foreign.status, world.foreign.reason) == ("cancelled", "Cancelled by ada.")
+
+
+def test_making_a_code_leads_to_the_page_that_shows_it_once(staff: Client) -> None:
+    assert staff.get(address(EnrolmentCode, "add"))["Location"] == reverse("enrol")
+
+
+def test_revoking_a_code_goes_through_the_service(world: World, staff: Client) -> None:
+    run(staff, EnrolmentCode, "revoke", world.code)
+    world.code.refresh_from_db()
+    assert world.code.state == "revoked"
+
+
+def test_a_code_s_secret_is_not_shown_even_as_a_hash(world: World, staff: Client) -> None:
+    page = staff.get(address(EnrolmentCode, "change", world.code.pk)).content.decode()
+    assert world.code.secret_hash not in page
+
+
+def test_a_checkpoint_has_a_download_link(world: World, staff: Client) -> None:
+    page = staff.get(address(type(world.checkpoint), "changelist")).content.decode()
+    assert reverse("api:checkpoint-download", args=(world.checkpoint.pk,)) in page
