@@ -36,6 +36,7 @@ lint: $(DEV) ## style, types, settings and migrations
 
 bench: $(SERVER) ## measurements (ARGS="--quick" for small sizes)
 	@$(BIN)/python -m bench.aggregation $(ARGS)
+	@$(BIN)/python -m bench.round_overhead $(ARGS)
 
 clean: ## remove .venv and caches; run-time data in var/ stays
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache staticfiles

@@ -1,6 +1,7 @@
 """The training that the floor and stock Flower do: plain torch, one thread, nothing of Constellation's.
 
-Model, rows and order of batches are those of Constellation's own training, so that all end with the same accuracy.
+Model, rows and order of batches are those of Constellation's own training, so that all end with the same
+accuracy.
 """
 
 from pathlib import Path

@@ -58,7 +58,7 @@ class Result:
 
 
 def judge(folder: Path, job: Job, final: dict[str, np.ndarray]) -> float:
-    """Accuracy on the test rows; of a model that only travels, the share of numbers that are as they should be."""
+    """Accuracy on the test rows; of a model that only travels, the share of numbers that came out right."""
     initial = workload.arrays(folder / "initial.npz")
     if job.workload.learns:
         module = plain.build(job.workload.model, {name: final[name] for name in initial})

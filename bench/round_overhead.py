@@ -1,4 +1,4 @@
-"""What a round costs beside its training: a plain loop, stock Flower and Constellation on the same job, in turn.
+"""What a round costs beside its training: a plain loop, stock Flower and Constellation on the same job.
 
     python -m bench.round_overhead [--systems floor,stock,constellation] [--models 2nn,cnn,1.66m,11.2m]
                                    [--nodes 2,4] [--rounds 5] [--weigh] [--quick]
@@ -9,6 +9,8 @@ bench/README.md says what is measured and how.
 import argparse
 import os
 import platform
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,7 +25,7 @@ WEIGHED_ROUNDS = 3
 
 
 def measure(system: str, job: Job, weigh: bool) -> Result:
-    """Timed in one run; where asked, a second, untimed one counts bytes and memory, which disturbs the clock."""
+    """Timed in one run; where asked, a second one counts bytes and memory, which disturbs the clock."""
     result = _once(system, job, weigh=False)
     if weigh:
         lighter = Job(job.workload, job.corpus, job.nodes, WEIGHED_ROUNDS)
@@ -40,6 +42,8 @@ def _once(system: str, job: Job, *, weigh: bool) -> Result:
 
 def main() -> None:
     options = _options()
+    # Ending by an exception, it ends all that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     corpus = workload.corpus()
     results: list[Result] = []
     began = time.monotonic()
@@ -52,9 +56,8 @@ def main() -> None:
                     results.append(measure(system, job, options.weigh))
                 except Failed as exc:
                     print(f"          failed: {exc}", flush=True)
-    print(
-        f"\n{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}; {corpus.label}\n"
-    )
+    machine = f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"\n{machine}; {corpus.label}; {options.rounds} rounds\n")
     print("\n".join([*table.lines(results), "", *table.waits(results)]))
 
 

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from bench.result import Result
 
-HEAD = "| job | nodes | system | s a round | × floor | × stock | CPU s | server MB | client MB | MB moved | result |"
+HEAD = (
+    "| job | nodes | system | s a round | × floor | × stock | CPU s | server MB | client MB | MB | result |"
+)
 
 
 def lines(results: Iterable[Result]) -> list[str]:

@@ -63,7 +63,7 @@ def corpus() -> Corpus:
 
 
 def write(folder: Path, job: Job) -> None:
-    """The job, its first weights, each node's rows and the test rows, as a client would deal and order them."""
+    """The job, first weights, each node's rows and the test rows, as a client would deal and order them."""
     from fl_client import data, models, partitions
     from fl_client.draws import Purpose, generator
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 import httpx
@@ -39,13 +39,28 @@ MAX_BODY = 8_000_000  # bytes; the engine cuts arrays in chunks of 5 MB
 MAX_AT_ONCE = 4  # requests of one device
 PUBLIC_KEY_HEADER = b"flwr-public-key"
 ENGINE_SECONDS = 60.0
+CLIENT_SECONDS = 30.0  # without a byte of the body
 # Headers that belong to one connection are not passed on (RFC 9110, section 7.6.1).
 HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-authorization", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"host")
+    (
+        b"connection",
+        b"host",
+        b"keep-alive",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
 )
 
 
 class BodyTooLarge(Exception):
+    pass
+
+
+class ClientSilent(Exception):
     pass
 
 
@@ -56,6 +71,7 @@ class ClientGone(Exception):
 class Gateway:
     def __init__(self, engine_url: str, verify: Callable[[], ssl.SSLContext | bool]) -> None:
         self._url = engine_url
+        self._host = httpx.URL(engine_url).netloc
         self._verify = verify
         self._client: httpx.AsyncClient | None = None
         self._running: dict[bytes, int] = defaultdict(int)
@@ -72,7 +88,7 @@ class Gateway:
         return self._client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] not in ROUTES or scope["method"] != "POST" or scope.get("query_string"):
+        if not is_forwarded(scope):
             await answer(send, 404, b"not found")
             return
         headers = dict(scope["headers"])
@@ -88,20 +104,33 @@ class Gateway:
             return
         self._running[device] += 1
         try:
-            await self._forward(scope, receive, send)
+            await self._while_wanted(scope, Body(receive), send)
         finally:
             self._running[device] -= 1
             if not self._running[device]:
                 del self._running[device]
 
-    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(name, value) for name, value in scope["headers"] if name not in HOP_BY_HOP]
+    async def _while_wanted(self, scope: Scope, body: "Body", send: Send) -> None:
+        """Forward the request until it is answered or nobody waits for the answer any more."""
+        forwarding = asyncio.create_task(self._forward(scope, body, send))
+        leaving = asyncio.create_task(body.client_left())
+        try:
+            await asyncio.wait({forwarding, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if forwarding.done():
+                forwarding.result()
+        finally:
+            for task in (forwarding, leaving):
+                task.cancel()
+            await asyncio.gather(forwarding, leaving, return_exceptions=True)
+
+    async def _forward(self, scope: Scope, body: "Body", send: Send) -> None:
         started = False
         try:
-            request = self._http().build_request("POST", scope["path"], headers=headers, content=body(receive))
+            request = self._http().build_request("POST", scope["path"], content=body.chunks())
+            request.headers = httpx.Headers([("host", self._host), *passed_on(scope["headers"])])
             response = await self._http().send(request, stream=True)
             try:
-                kept = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in HOP_BY_HOP]
+                kept = passed_on(response.headers.raw)
                 await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
                 started = True
                 async for chunk in response.aiter_raw():
@@ -111,29 +140,64 @@ class Gateway:
                 await response.aclose()
         except BodyTooLarge:
             await answer(send, 413, b"the body is larger than 8 MB")
+        except ClientSilent:
+            await answer(send, 408, b"the body did not arrive")
         except ClientGone:
             return
         except (httpx.HTTPError, ssl.SSLError, OSError) as exc:
             logger.warning("the engine did not answer %s: %s", scope["path"], exc or type(exc).__name__)
             if not started:
                 await answer(send, 503, b"the engine does not answer", [(b"retry-after", b"2")])
-        except asyncio.CancelledError:
-            raise
 
 
-async def body(receive: Receive) -> AsyncIterator[bytes]:
-    size = 0
-    more = True
-    while more:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise ClientGone
-        size += len(event.get("body", b""))
-        if size > MAX_BODY:
-            raise BodyTooLarge
-        more = event.get("more_body", False)
-        if event.get("body"):
-            yield event["body"]
+class Body:
+    """A request's body as it comes, and after it the news that the client has left."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._complete = asyncio.Event()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        size = 0
+        more = True
+        while more:
+            try:
+                event = await asyncio.wait_for(self._receive(), CLIENT_SECONDS)
+            except TimeoutError as exc:
+                raise ClientSilent from exc
+            if event["type"] == "http.disconnect":
+                raise ClientGone
+            size += len(event.get("body", b""))
+            if size > MAX_BODY:
+                raise BodyTooLarge
+            more = event.get("more_body", False)
+            if event.get("body"):
+                yield event["body"]
+        self._complete.set()
+
+    async def client_left(self) -> None:
+        await self._complete.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def is_forwarded(scope: Scope) -> bool:
+    """Only the route as it is written: no query, no escapes, no other method."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    return (
+        scope["path"] in ROUTES
+        and raw == scope["path"].encode()
+        and scope["method"] == "POST"
+        and not scope.get("query_string")
+    )
+
+
+def passed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Without those of the connection, and those that the connection header itself names."""
+    lowered = [(name.lower(), value) for name, value in headers]
+    named = [value for name, value in lowered if name == b"connection"]
+    own = {part.strip().lower() for part in b",".join(named).split(b",")}
+    return [(name, value) for name, value in lowered if name not in HOP_BY_HOP and name not in own]
 
 
 async def answer(send: Send, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:

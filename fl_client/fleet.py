@@ -196,8 +196,11 @@ class FleetLink:
         return message
 
     def reply(self, to: Message, content: RecordDict, seconds: float) -> None:
-        """Answer a message, with all its objects."""
+        """Answer a message, with all its objects. The same answer may be given again after a failure."""
         message = Message(content, reply_to=to)
+        # The engine takes one answer to a message. Without a time of its own the repetition is the same one,
+        # and a clock that is off cannot make it look expired.
+        message.metadata.__dict__.update(_created_at=to.metadata.created_at, _ttl=to.metadata.ttl)
         with _mapped("reply"), no_object_id_recompute():
             message.metadata.__dict__["_message_id"] = message.object_id
             response = self._client.PushMessages(

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flwr.app import Message, RecordDict
@@ -64,6 +64,7 @@ class Session:
         self._unable: tuple[str, str] | None = None
         self._work: _Work | None = None
         self._done_round: int | None = None
+        self._answered: _Work | None = None
         self._woken = False
         self._next_look = 0.0
         self._closed = threading.Event()
@@ -149,8 +150,7 @@ class Session:
         self._drop_work()
         self._connection.close()
         self._assignment = assignment
-        self._unable = None
-        self._done_round = None
+        self._unable = self._done_round = self._answered = None
         self._worker.proved_itself()
         self._worker.prepare(assignment)
         self._connect()
@@ -178,8 +178,14 @@ class Session:
             return
         if self._is_free():
             self._look()
+            self._repeat_uploaded(round_number)
         elif self._work is None or round_number > self._work.instruction.round:
             self._woken = True
+
+    def _repeat_uploaded(self, round_number: int) -> None:
+        """Woken for a round that is done: nobody heard so."""
+        if self._answered and self._answered.instruction.round == round_number:
+            self._send({"type": "uploaded", **self._answered.at})
 
     def _look(self) -> None:
         """Pull until there is a message to work on or none at all."""
@@ -199,15 +205,22 @@ class Session:
         except ClientError as exc:
             self._tell_failed(None, exc.code, str(exc))
             return
+        if self._answered and self._answered.at == {"run": instruction.run, "round": instruction.round}:
+            # The answer was lost after it was handed in.
+            self._work = replace(self._answered, message=message)
+            self._upload()
+            return
         mine = (instruction.run, instruction.fence) == (self._assignment["run"], self._assignment["fence"])
         if not mine or (self._done_round is not None and instruction.round <= self._done_round):
             log.info("a message of run %s, round %s is not for now", instruction.run, instruction.round)
             return
+        self._answered = None
         self._work = _Work(message, instruction)
         self._worker.train(instruction)
 
     def _on_abandon(self, at: tuple[int, int]) -> None:
         work = self._work
+        self._answered = None
         if work and (work.instruction.run, work.instruction.round) == at:
             self._drop_work()
             self._done_round = at[1]
@@ -217,7 +230,7 @@ class Session:
             return
         self._drop_work()
         self._connection.close()
-        self._assignment = None
+        self._assignment = self._answered = None
         self._worker.rest()
 
     def _on_frame(self, value: tuple[WorkerProcess, Frame | None]) -> None:
@@ -264,7 +277,7 @@ class Session:
         if work is None or work.answer is None or link is None:
             return
         link.reply(work.message, work.answer, time.monotonic() - work.started)
-        self._work = None
+        self._work, self._answered = None, work
         self._done_round = work.instruction.round
         self._send({"type": "uploaded", **work.at})
         self._next_look = 0.0 if self._woken else time.monotonic() + LOOK_EVERY

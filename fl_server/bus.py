@@ -55,10 +55,18 @@ class Bus:
                 await layer.group_add(group, channel)
                 ready.set()
                 while True:
-                    deliver(await layer.receive(channel))
+                    _hand_over(await layer.receive(channel), group, deliver)
             except Exception as exc:
                 logger.warning("listening to %s interrupted, trying again: %s", group, exc)
                 await asyncio.sleep(1.0)
+
+
+def _hand_over(message: dict[str, Any], group: str, deliver: Callable[[dict[str, Any]], None]) -> None:
+    """A listener's own fault costs it this message and none of those behind it."""
+    try:
+        deliver(message)
+    except Exception:
+        logger.exception("a listener to %s failed", group)
 
 
 _bus: Bus | None = None

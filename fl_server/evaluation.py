@@ -14,6 +14,7 @@ from fl_server.models import Checkpoint, Run
 from fl_server.services import checkpoints, runs
 from fl_server.services.rounds import CheckpointFile
 from strategies import checkpoint as files
+from strategies.exceptions import CheckpointError
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,8 @@ def evaluate(checkpoint: Checkpoint) -> None:
     wanted = spec.parse(checkpoint.job.spec)
     try:
         stored = files.read(checkpoints.file_path(checkpoint), checkpoint.sha256)
-    except NotFound as exc:
-        logger.info("not evaluated: %s", exc)
+    except (NotFound, CheckpointError) as exc:
+        logger.warning("not evaluated: %s", exc)
         return
     try:
         metrics = training.evaluate(

@@ -93,6 +93,7 @@ class JobForm(forms.Form):
         )
         for part in PLAIN_PARTS:
             self.fields.update(_fields(f"{part}.", defaults[part].annotation))
+        self.fields["metric.name"].label = "Metric"
 
     def _add_choice(self, part: str, key: str, entries: Mapping[str, Any], first: str) -> None:
         name = f"{part}.{key}"

@@ -15,10 +15,11 @@ logger = logging.getLogger(__name__)
 def tick() -> None:
     """Supervise, settle with the engine, start what may start."""
     supervision.check_runs()
-    for run in scheduling.claim_next():
-        _send_off(run)
+    claimed = scheduling.claim_next()
+    # Before anything that needs the queue: nobody announces a run a second time.
+    for run in claimed:
         runs.announce(run)
-    for run in supervision.unprepared():
+    for run in [*claimed, *supervision.unprepared()]:
         _send_off(run)
     if supervision.engine_is_behind():
         settle_engine.delay()

@@ -8,24 +8,23 @@ from flwr.serverapp import Grid
 
 from strategies.link import Link, Signal, Waiting, check_stop, next_signal, waiting_signals
 
-# Signals say when to look; looking anyway this often covers a lost one. Seconds.
-POLL = 1.0
-# A wake-up that nobody answered is repeated this often. Seconds.
+# How often to check who is there. Seconds.
+CHECK_EVERY = 1.0
+# A wake-up that nobody answered is repeated this often; a device that is done says so again. Seconds.
 WAKE_AGAIN = 3.0
+# The engine shows a reply before all of it has arrived, and asking for it then means waiting for the rest. So
+# replies are asked for when their devices say that they are there, and once more at the deadline.
+LAST_LOOK = 10.0
 MAX_ATTEMPTS = 3
-PULLED_AT_ONCE = 4
 # Replies that come after their round closed are counted for so many rounds.
 LATE_ROUNDS = 3
 CLIENT_FAILED = 1000
 
 
 def pull(inner: Grid, message_ids: Iterable[str]) -> Iterator[Message]:
-    """Replies that are there, a few at a time: each one holds a whole model."""
-    ids = list(message_ids)
-    for start in range(0, len(ids), PULLED_AT_ONCE):
-        replies = list(inner.pull_messages(ids[start : start + PULLED_AT_ONCE]))
-        while replies:
-            yield replies.pop(0)
+    """Replies that are there, one at a time: each one holds a whole model."""
+    for message_id in message_ids:
+        yield from inner.pull_messages([message_id])
 
 
 class LateReplies:
@@ -39,13 +38,13 @@ class LateReplies:
     def expect(self, message_ids: Iterable[str], node: int, round_number: int) -> None:
         self._expected.update(dict.fromkeys(message_ids, (node, round_number)))
 
-    def collect(self, node: int | None = None) -> None:
-        """Take what has come, of one node or of all."""
-        ids = [message_id for message_id, at in self._expected.items() if node in (None, at[0])]
+    def collect(self, node: int) -> None:
+        """Take what a device has handed in by now."""
+        ids = [message_id for message_id, at in self._expected.items() if at[0] == node]
         for reply in pull(self._inner, ids):
-            late, round_number = self._expected.pop(reply.metadata.reply_to_message_id)
+            _, round_number = self._expected.pop(reply.metadata.reply_to_message_id)
             if not reply.has_error():
-                self._link.late(late, round_number)
+                self._link.late(node, round_number)
 
     def forget_before(self, round_number: int) -> None:
         self._expected = {i: at for i, at in self._expected.items() if at[1] >= round_number}
@@ -90,15 +89,17 @@ class Exchange:
         self._push(list(self._open))
         for signal in earlier:
             yield from self._handle(signal)
-        next_poll = self._clock() + POLL
+        next_check = self._clock() + CHECK_EVERY
         while self._open and self._clock() < ends:
             check_stop(self._link)
-            yield from self._handle(next_signal(self._link, min(next_poll, ends) - self._clock()))
-            if self._clock() >= min(next_poll, ends):
-                yield from self._poll()
-                next_poll = self._clock() + POLL
+            yield from self._handle(next_signal(self._link, min(next_check, ends) - self._clock()))
+            if self._clock() >= next_check:
+                self._check()
+                next_check = self._clock() + CHECK_EVERY
             if self._answered >= self._quorum and ends == deadline:
                 ends = min(deadline, self._clock() + self._waiting.grace)
+        if ends == deadline:
+            yield from self._look_once_more()
         self._close(self._clock() >= deadline)
 
     def _push(self, nodes: list[int]) -> None:
@@ -125,7 +126,7 @@ class Exchange:
 
     def _handle_open(self, signal: Signal, task: _Task) -> Iterator[Message]:
         if signal.kind == "uploaded":
-            yield from self._pull([signal.node])
+            yield from self._pull(signal.node)
         elif signal.kind == "failed" and signal.round in (None, self._round):
             del self._open[signal.node]
             yield Message(Error(CLIENT_FAILED, signal.message), reply_to=task.message)
@@ -135,17 +136,11 @@ class Exchange:
             task.gone_since = task.gone_since or self._clock()
         elif signal.kind == "ready":
             task.gone_since = None
-            yield from self._compare(signal.node, signal.round)
-
-    def _compare(self, node: int, in_hand: int | None) -> Iterator[Message]:
-        """A device that came back says what it has. What it does not have is lost, unless it is answered."""
-        if in_hand == self._round:
-            return
-        if in_hand is not None:
-            self._link.abandon(node, in_hand)
-        yield from self._pull([node])
-        if node in self._open:
-            self._send_again(node)
+            if signal.round != self._round:
+                if signal.round is not None:
+                    self._link.abandon(signal.node, signal.round)
+                # It does not have what it was sent, so that is lost.
+                self._send_again(signal.node)
 
     def _send_again(self, node: int) -> None:
         task = self._open[node]
@@ -159,28 +154,29 @@ class Exchange:
         self._push([node])
         self._link.resent(node, self._round, task.attempts)
 
-    def _poll(self) -> Iterator[Message]:
-        yield from self._pull(list(self._open))
-        self._late.collect()
+    def _look_once_more(self) -> Iterator[Message]:
+        give_up = self._clock() + LAST_LOOK
+        for node in list(self._open):
+            if self._clock() < give_up:
+                yield from self._pull(node)
+
+    def _check(self) -> None:
         ready = self._link.ready()
         for node in list(self._open):
             self._check_on(node, self._open[node], node in ready)
 
-    def _pull(self, nodes: list[int]) -> Iterator[Message]:
-        sent = {message_id: node for node in nodes for message_id in self._open[node].message_ids}
-        for reply in pull(self._inner, sent):
-            answered_id = reply.metadata.reply_to_message_id
-            task = self._open.get(sent[answered_id])
-            if task is None:
-                continue
-            if reply.has_error():
+    def _pull(self, node: int) -> Iterator[Message]:
+        """The device's answer if there is one: to the newest message, else to an older one."""
+        task = self._open[node]
+        for message_id in reversed(task.message_ids.copy()):
+            for reply in pull(self._inner, [message_id]):
+                if not reply.has_error():
+                    del self._open[node]
+                    self._answered += 1
+                    yield reply
+                    return
                 # The engine's own errors: the message or its answer got lost on the way.
-                task.message_ids.remove(answered_id)
-                continue
-            del self._open[sent[answered_id]]
-            self._answered += 1
-            yield reply
-            del reply  # or it would stay in memory while the next one is pulled
+                task.message_ids.remove(message_id)
 
     def _check_on(self, node: int, task: _Task, ready: bool) -> None:
         now = self._clock()

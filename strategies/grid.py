@@ -1,8 +1,8 @@
 """A grid whose exchange never hangs: devices are woken, watched, sent to again, and given up.
 
 Flower's own `send_and_receive` polls every three seconds and waits for every reply. This one takes replies as
-they arrive, is told by signals when to look, repeats what a device lost, and closes the round at the quorum and
-a grace period or at the deadline, whichever is first.
+they arrive, repeats what a device lost, and closes the round at the quorum and a grace period or at the
+deadline, whichever is first.
 """
 
 import time

@@ -15,6 +15,7 @@ from fl_server.demo.api import Api
 from fl_server.demo.clients import DemoClient
 from fl_server.platform import stack
 from fl_server.platform.errors import PlatformError
+from fl_server.platform.stopping import Stop
 from fl_server.platform.supervisor import Supervisor
 
 DEVICES = 3
@@ -43,7 +44,7 @@ class Interrupted(Exception):
 class Story:
     """Runs in a thread of its own while the main thread keeps the platform up."""
 
-    def __init__(self, stop: threading.Event, *, once: bool) -> None:
+    def __init__(self, stop: Stop, *, once: bool) -> None:
         self._stop = stop
         self._once = once
         self._began = time.monotonic()

@@ -39,6 +39,9 @@ __all__ = [
 ]
 
 
+PULL_SECONDS = 10.0
+
+
 @cache
 def control_client() -> ControlHttpClient:
     """The Control API of the SuperLink on the loopback address."""
@@ -51,8 +54,9 @@ def control_client() -> ControlHttpClient:
 
 
 def quicken_pulls() -> None:
-    """Look for an object that has not arrived yet after 20 ms, not after a whole second.
+    """Look for an object that has not arrived yet after 20 ms, not after a second, and not for minutes.
 
-    A reply becomes visible before its objects are there, and HttpGrid leaves the default untouched.
+    A reply becomes visible before its objects are there, and HttpGrid leaves the defaults untouched: a device
+    that dies while it uploads would hold up its round until the engine gives up the upload, after 180 seconds.
     """
-    pull_objects.__kwdefaults__["initial_backoff"] = 0.02
+    pull_objects.__kwdefaults__.update(initial_backoff=0.02, backoff_cap=0.5, max_time=PULL_SECONDS)

@@ -1,12 +1,10 @@
 """The whole platform on this machine: checked, started in order, kept running, ended without a trace."""
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 from typing import IO
 
 from django.conf import settings
@@ -14,6 +12,7 @@ from django.conf import settings
 from fl_server.platform import engine, ports, procfile, redis, web
 from fl_server.platform.errors import PlatformError
 from fl_server.platform.lock import HomeLock
+from fl_server.platform.stopping import Stop
 from fl_server.platform.supervisor import PERIOD, Service, Supervisor
 
 RELEASE = "release"
@@ -31,7 +30,7 @@ class Stopped(Exception):
 
 
 class Stack:
-    def __init__(self, stop: Event, *, echo: IO[str] | None = None) -> None:
+    def __init__(self, stop: Stop, *, echo: IO[str] | None = None) -> None:
         self._stop = stop
         self._echo = echo
 
@@ -100,14 +99,6 @@ def check_ports() -> None:
     ports.claimable(host, port, "CONSTELLATION_BIND", f"{host}:{port + 1}")
     engine_port = settings.ENGINE_PORT
     ports.claimable("127.0.0.1", engine_port, "CONSTELLATION_ENGINE_PORT", str(engine_port + 1))
-
-
-def stop_on_signals() -> Event:
-    """An event that SIGINT, SIGTERM and SIGHUP set."""
-    stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def failure(sentence: str, name: str, lines: list[str]) -> PlatformError:

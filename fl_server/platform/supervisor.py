@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 from typing import IO
 
 from fl_server.platform import groups
 from fl_server.platform.logs import LogFile
+from fl_server.platform.stopping import Stop
 from fl_server.platform.watchdog import Watchdog
 
 PERIOD = 0.1  # seconds between two looks at the children
@@ -92,11 +92,11 @@ class Supervisor:
             self._show(child)
             child.log.trim()
 
-    def run(self, stop: Event) -> None:
+    def run(self, stop: Stop) -> None:
         while not stop.wait(PERIOD):
             self.tick()
 
-    def once(self, service: Service, stop: Event, patience: float) -> int:
+    def once(self, service: Service, stop: Stop, patience: float) -> int:
         """Run `service` to its end without restarting it; its exit status, or -1 when it was ended."""
         log = LogFile(self._logs / f"{service.name}.log")
         log.rotate()

@@ -1,5 +1,6 @@
 """Checkpoint rows, their files, and which one is best."""
 
+import math
 from pathlib import Path
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from fl_server.services.rounds import CheckpointFile
 
 def file_path(checkpoint: Checkpoint) -> Path:
     """The file of a checkpoint; raises NotFound when it is no longer there."""
-    root = Path(settings.CHECKPOINTS_DIR)
+    root = Path(settings.CHECKPOINTS_DIR).resolve()
     path = (root / checkpoint.path).resolve()
     if not path.is_relative_to(root) or not path.is_file():
         raise NotFound(f"The file of {checkpoint} is no longer on the server.", code="checkpoint-file-missing")
@@ -32,6 +33,8 @@ def add_initial(run: Run, file: CheckpointFile, metrics: dict[str, float]) -> Ch
 
 def evaluated(checkpoint: Checkpoint, metrics: dict[str, float]) -> None:
     """Keep the server's evaluation of a checkpoint and find the job's best one anew."""
+    # A model that diverged has a loss that is no number, which no database keeps as JSON.
+    metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
     with transaction.atomic():
         Checkpoint.objects.filter(pk=checkpoint.pk).update(metrics={**checkpoint.metrics, **metrics})
         Round.objects.filter(job_id=checkpoint.job_id, number=checkpoint.round_number).update(evaluation=metrics)

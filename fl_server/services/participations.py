@@ -27,10 +27,15 @@ def progress(
     """A device works on its round. Only a change of phase is stored; batches are for the eyes."""
     if phase not in PHASES:
         return
-    mine = Participation.objects.filter(device=device, run_id=run_id, round_number=round_number)
-    changed = mine.filter(status__in=Participation.ACTIVE).exclude(status=phase).update(status=phase)
-    job_id = Run.objects.filter(pk=run_id).values_list("job_id", flat=True).first()
-    if job_id is not None and (changed or batch is not None):
+    mine = Participation.objects.filter(
+        device=device, run_id=run_id, round_number=round_number, status__in=Participation.ACTIVE
+    )
+    known = mine.values_list("run__job_id", "status").first()
+    if known is None:
+        return
+    job_id, before = known
+    changed = before != phase and mine.update(status=phase)
+    if changed or batch is not None:
         _tell(job_id, device, round_number, phase, batch=batch, batches=batches)
 
 
@@ -64,9 +69,9 @@ def gone(device: Device) -> None:
 def settle(run: Run, round_number: int, device: Device, to: str, **fields: Any) -> None:
     """Close a participation as accepted, rejected, late or lost."""
     mine = Participation.objects.filter(run=run, round_number=round_number, device=device)
-    mine.filter(status__in=[*Participation.ACTIVE, Status.LOST]).update(
-        status=to, finished_at=timezone.now(), **fields
-    )
+    unsettled = mine.filter(status__in=[*Participation.ACTIVE, Status.LOST])
+    if not unsettled.update(status=to, finished_at=timezone.now(), **fields):
+        return
     _tell(
         run.job_id,
         device,

@@ -39,6 +39,9 @@ def commit(run: Run, report: RoundReport, file: CheckpointFile, *, evaluate: boo
     """Write the round; raises `runs.Superseded` when a newer run took over meanwhile."""
     with transaction.atomic():
         runs.extend_lease(run.pk, run.fence)
+        # A write that went through although its answer was lost is repeated.
+        if known := Round.objects.filter(run=run, number=report.number).first():
+            return known
         row = Round.objects.create(
             job_id=run.job_id,
             run=run,

@@ -34,7 +34,14 @@ def claim(job: TrainingJob, devices: list[tuple[Device, int]], partitions: int) 
     """
     now = timezone.now()
     with transaction.atomic():
-        lifecycle.advance(job, TrainingJob.Status.RUNNING, started_at=job.started_at or now, waiting={})
+        lifecycle.advance(
+            job,
+            TrainingJob.Status.RUNNING,
+            started_at=job.started_at or now,
+            waiting={},
+            reason_code="",
+            reason="",
+        )
         number = job.runs.count() + 1
         last = job.rounds.order_by("-number").values_list("number", flat=True).first()
         run = Run.objects.create(job=job, number=number, fence=number, first_round=(last or 0) + 1, partitions=partitions)
@@ -87,17 +94,19 @@ def _lease() -> Any:
 
 
 def complete(run: Run) -> None:
+    """End a run after its last round, and its job with it unless somebody ended that otherwise."""
     with transaction.atomic():
-        _end(run, Status.COMPLETED, "completed", "All rounds are done.")
+        if not _end(run, Status.COMPLETED, "completed", "All rounds are done."):
+            return
         job = run.job
-        lifecycle.try_advance(
+        if lifecycle.try_advance(
             job,
             TrainingJob.Status.COMPLETED,
             reason_code="completed",
             reason=f"All {job.spec['rounds']} rounds are done.",
             finished_at=timezone.now(),
-        )
-        events.job_changed(job.pk, status=job.status, reason_code=job.reason_code, reason=job.reason)
+        ):
+            events.job_changed(job.pk, status=job.status, reason_code=job.reason_code, reason=job.reason)
 
 
 def fail(run: Run, code: str, reason: str, traceback: str = "") -> None:

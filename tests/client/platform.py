@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from rest_framework.throttling import ScopedRateThrottle
 
 from fl_server import pki, roles
 from fl_server.services import enrolment
@@ -71,9 +72,11 @@ def wait_until(fact: Any, what: str, seconds: float = DEADLINE) -> None:
 
 
 @pytest.fixture
-def platform(transactional_db: None, settings: Any) -> Iterator[Platform]:
+def platform(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
     from constellation_web.asgi import application
 
+    # Every machine of every test comes from the same address.
+    monkeypatch.setitem(ScopedRateThrottle.THROTTLE_RATES, "enrolment", "10000/min")
     port = free_port()
     settings.PUBLIC_URL = f"https://127.0.0.1:{port}"
     web = Web(port, application)

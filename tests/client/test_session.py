@@ -410,14 +410,29 @@ def test_messages_of_other_runs_and_fences_are_passed_over(world, message):
     assert world.told.empty()
 
 
-def test_a_message_that_was_sent_twice_is_trained_once(world):
+def test_an_answer_that_got_lost_is_handed_in_again_without_training_again(world):
     worker = world.training(1)
-    world.engine.inbox.append(instruction(1))
     worker.finish(1)
     world.hears("uploaded")
-    settled(world)
+    world.engine.inbox.append(instruction(1))
+    world.session.wake(12, 1)
+    world.hears("uploaded")
+    world.hears("uploaded")
+    assert [world.engine.replies.get_nowait()["weights"] for _ in range(2)] == [b"trained", b"trained"]
     assert world.told.empty()
-    assert world.engine.inbox == []
+
+
+def test_woken_for_a_round_that_is_done_it_says_so_again(world):
+    worker = world.training(1)
+    worker.finish(1)
+    first = world.hears("uploaded")
+    world.engine.replies.get(timeout=DEADLINE)
+    world.session.wake(12, 1)
+    assert world.hears("uploaded") == first
+    world.session.abandon(12, 1)
+    world.session.wake(12, 1)
+    settled(world)
+    assert world.quiet()
 
 
 def test_an_instruction_that_cannot_be_read_is_said(world):
@@ -470,7 +485,7 @@ def test_a_real_worker_that_is_killed_in_the_middle_of_a_round_is_replaced(monke
 
     made = Session(lambda: engine, said.put, spawn)  # type: ignore[arg-type]
     try:
-        made.start(assignment(training={"epochs": 40}))
+        made.start(assignment(training={"epochs": 5}))
         hears("ready")
         first = instruction(1)
         first.content["fit"]["weights"] = weights.pack(models.initial_weights("2nn", {}, 42))

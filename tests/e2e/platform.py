@@ -1,7 +1,7 @@
 """The whole platform as a company starts it: `manage.py up`, people who log in, employees' client programs.
 
-Everything started here carries HOME=<the platform's folder>, which every process of ours passes on: that is how
-the tests find what is left of it.
+Everything started here carries HOME=<the platform's folder>, which every process of ours passes on: that is
+how the tests find what is left of it.
 """
 
 import os
@@ -55,13 +55,15 @@ def until(fact: Callable[[], T], what: str, seconds: float = 30.0) -> T:
 
 
 def marked(folder: Path) -> list[psutil.Process]:
-    """Every living process that was started with `folder` as its HOME."""
+    """Every living process that was started with `folder` as its HOME, however it was orphaned."""
     mark = f"HOME={folder}".encode()
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-            if mark in environment and process.status() != psutil.STATUS_ZOMBIE:
+            # Redis writes its title over its environment; the title names its socket below the folder.
+            ours = mark in environment or any(str(folder) in part for part in process.cmdline())
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
@@ -143,8 +145,8 @@ class Client:
         self.name = name
         self.folder = platform.folder / name
         self.log = platform.folder / f"{name}.log"
-        self._code_folder = code_folder
-        self._environment = base_environment(platform.folder) | {
+        self.code_folder = code_folder
+        self.environment = base_environment(platform.folder) | {
             "CONSTELLATION_CLIENT_HOME": str(self.folder),
             "CONSTELLATION_THREADS": "1",
             "PYTHONPATH": str(code_folder),
@@ -154,8 +156,8 @@ class Client:
     def begin(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [sys.executable, "-m", "fl_client", *arguments],
-            env=self._environment,
-            cwd=self._code_folder,
+            env=self.environment,
+            cwd=self.code_folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -175,8 +177,8 @@ class Client:
         with self.log.open("ab") as log:
             self.agent = subprocess.Popen(
                 [sys.executable, "-m", "fl_client", "run"],
-                env=self._environment,
-                cwd=self._code_folder,
+                env=self.environment,
+                cwd=self.code_folder,
                 stdout=log,
                 stderr=log,
             )
@@ -224,7 +226,9 @@ class Platform:
             self.supervisor = subprocess.Popen(
                 [sys.executable, "manage.py", "up"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
-        until(lambda: "is ready at" in self.said(before) or self.supervisor.poll() is not None, "up", UP_SECONDS)
+        until(
+            lambda: "is ready at" in self.said(before) or self.supervisor.poll() is not None, "up", UP_SECONDS
+        )
         assert self.supervisor.poll() is None, self.said(before)
 
     def said(self, since: int = 0) -> str:
@@ -246,19 +250,18 @@ class Platform:
         self.clients.append(made)
         return made
 
-    def service(self, name: str) -> psutil.Process:
-        """The living process of one line of the Procfile, or of a program that one of them started."""
-        found = [p for p in self.processes() if any(name in part for part in p.cmdline())]
-        assert found, f"no {name} runs"
-        return min(found, key=lambda process: process.create_time())
+    def services(self, program: str) -> list[psutil.Process]:
+        """The living processes of the server that run `program`."""
+        return [p for p in self.processes() if any(Path(part).name == program for part in _command(p))]
 
     def processes(self) -> list[psutil.Process]:
         """All that the supervisor started, itself included."""
-        own = {client.agent.pid for client in self.clients if client.agent}
-        return [p for p in marked(self.folder) if p.pid not in own and not _is_worker(p)]
+        return [
+            p for p in marked(self.folder) if not any(part.startswith("fl_client") for part in _command(p))
+        ]
 
     def stop(self) -> None:
-        """End everything, politely first; whatever outlives that is killed, so that no test harms the next."""
+        """End everything, politely first; what outlives that is killed, so that no test harms the next."""
         for client in self.clients:
             with suppress(subprocess.TimeoutExpired):
                 client.stop()
@@ -281,10 +284,10 @@ def base_environment(folder: Path) -> dict[str, str]:
     return kept | {"HOME": str(folder), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
 
 
-def _is_worker(process: psutil.Process) -> bool:
+def _command(process: psutil.Process) -> list[str]:
     with suppress(psutil.Error):
-        return "fl_client.worker" in process.cmdline()
-    return False
+        return process.cmdline()
+    return []
 
 
 @contextmanager

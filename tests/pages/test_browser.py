@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,13 @@ def points(visitor: Visitor, chart: str, line: int = 0) -> list[int]:
     script = f"Chart.getChart('{chart}').data.datasets[{line}].data.map((point) => point.x)"
     found: list[int] = visitor.page.evaluate(script)
     return found
+
+
+def wait_for_point(visitor: Visitor, number: int) -> None:
+    until = time.monotonic() + 5
+    while number not in points(visitor, "accuracy-chart"):
+        assert time.monotonic() < until, f"round {number} is not on the chart"
+        visitor.page.wait_for_timeout(20)
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -111,9 +119,7 @@ def test_rounds_draw_themselves_without_a_reload(demo: Demo, visit: Visit) -> No
     assert points(visitor, "accuracy-chart") == list(range(1, 9))
     for number in (9, 10):
         steps.commit(demo.run, number)
-        page.wait_for_function(
-            f"Chart.getChart('accuracy-chart').data.datasets[0].data.some((point) => point.x === {number})"
-        )
+        wait_for_point(visitor, number)
     assert points(visitor, "loss-chart") == points(visitor, "loss-chart", 1) == list(range(1, 11))
     expect(page.locator("#job-facts")).to_contain_text("10 of 20 rounds")
     expect(page.locator("#round-10")).to_contain_text(f"{steps.accuracy(10) * 100:.1f} %")
@@ -184,7 +190,7 @@ def test_a_researcher_makes_a_job_with_the_form(demo: Demo, visit: Visit) -> Non
     expect(page.locator(r"#id_strategy\.options\.mu_error")).to_contain_text("greater than or equal to 0")
     shoot(visitor, "job-new-faults-light")
     page.get_by_label("μ").fill("0.3")
-    page.locator(r"#id_metric\.name").select_option("accuracy")
+    page.get_by_label("Metric").select_option("accuracy")
     page.get_by_label("Direction").select_option("maximize")
     page.get_by_role("button", name="Submit job").click()
     expect(page.get_by_role("heading", name="From the form")).to_be_visible()

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from fl_server.platform import groups
+from fl_server.platform.stopping import Stop
 from fl_server.platform.supervisor import Service, Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +128,7 @@ def test_a_service_added_from_another_thread_starts(supervisor: Supervisor) -> N
 
 
 def test_once_returns_the_exit_status(supervisor: Supervisor) -> None:
-    stop = threading.Event()
+    stop = Stop()
     assert supervisor.once(python("release", "raise SystemExit(7)"), stop, patience=20) == 7
     assert supervisor.once(python("release", SLEEPER), stop, patience=0.3) == -1
 
@@ -135,12 +136,13 @@ def test_once_returns_the_exit_status(supervisor: Supervisor) -> None:
 def test_a_supervisor_killed_outright_leaves_nothing(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     code = f"""
-import os, sys, threading
+import os, sys
 from pathlib import Path
+from fl_server.platform.stopping import Stop
 from fl_server.platform.supervisor import Service, Supervisor
 one = Supervisor(Path({str(tmp_path)!r}))
 one.start(Service("parent", (sys.executable, "-c", {PARENT!r}, {str(note)!r}), dict(os.environ), "."))
-one.run(threading.Event())
+one.run(Stop())
 """
     killed = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     until(lambda: note.exists() and note.read_text())

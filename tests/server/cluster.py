@@ -1,13 +1,18 @@
 """Jobs that wait and devices that are free, for tests of what the platform does by itself."""
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from django.contrib.auth import get_user_model
+from django.test import TestCase
 from django.utils import timezone
 
-from fl_server import roles, spec
+from fl_server import bus, roles, spec
 from fl_server.models import Device, Run, TrainingJob
 from fl_server.services import runs, scheduling
 from tests.server import world
@@ -71,3 +76,18 @@ def led(job: TrainingJob | None = None) -> Run:
 
 def let_lease_lapse(run: Run) -> None:
     Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+@contextmanager
+def heard() -> Iterator[list[dict[str, Any]]]:
+    """What goes out over the bus when the transactions inside commit: the payloads, with their group."""
+    payloads: list[dict[str, Any]] = []
+
+    def send(group: str, message: dict[str, Any]) -> None:
+        payloads.append({"group": group, **message["payload"]})
+
+    with (
+        mock.patch.object(bus, "get", return_value=SimpleNamespace(send=send)),
+        TestCase.captureOnCommitCallbacks(execute=True),
+    ):
+        yield payloads

@@ -214,6 +214,17 @@ def test_joining_over_http_answers_with_a_certificate_and_bad_input_with_its_fie
     assert refused.json()["error"]["field"] == "hardware.cores"
 
 
+def test_guessing_secrets_is_slowed_down() -> None:
+    statuses = [
+        Client(REMOTE_ADDR="203.0.113.7")
+        .post("/api/v1/enrolment/join", {"secret": str(guess)}, content_type="application/json")
+        .status_code
+        for guess in range(40)
+    ]
+    assert set(statuses[:20]) == {400}
+    assert statuses[-1] == 429
+
+
 def test_the_authority_is_public_as_pem() -> None:
     answer = Client().get("/api/v1/device/ca")
     assert answer.status_code == 200

@@ -23,7 +23,9 @@ def test_an_empty_variable_means_the_default(given: Any, value: str) -> None:
     assert env.address(NAME, "127.0.0.1:8000") == ("127.0.0.1", 8000)
 
 
-@pytest.mark.parametrize(("value", "means"), [("1", True), ("YES", True), ("on", True), ("0", False), ("Off", False)])
+@pytest.mark.parametrize(
+    ("value", "means"), [("1", True), ("YES", True), ("on", True), ("0", False), ("Off", False)]
+)
 def test_a_flag_has_several_spellings(given: Any, value: str, means: bool) -> None:
     given(value)
     assert env.flag(NAME, default=not means) is means

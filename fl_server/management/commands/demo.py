@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from fl_server.demo.story import Story
-from fl_server.platform import stack
+from fl_server.platform import stack, stopping
 from fl_server.platform.errors import PlatformError
 
 
@@ -18,7 +18,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, once: bool, **options: Any) -> None:
-        stop = stack.stop_on_signals()
+        stop = stopping.on_signals()
         story = Story(stop, once=once)
         try:
             stack.Stack(stop).run(story.begin)

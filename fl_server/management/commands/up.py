@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from fl_server.platform import stack
+from fl_server.platform import stack, stopping
 from fl_server.platform.errors import PlatformError
 
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("--verbose", action="store_true", help="show what every process writes")
 
     def handle(self, *args: Any, verbose: bool, **options: Any) -> None:
-        platform = stack.Stack(stack.stop_on_signals(), echo=sys.stdout if verbose else None)
+        platform = stack.Stack(stopping.on_signals(), echo=sys.stdout if verbose else None)
         try:
             platform.run(lambda _: print(f"Constellation is ready at {settings.PUBLIC_URL}", flush=True))
         except PlatformError as exc:

@@ -3,6 +3,7 @@
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const MANY = 40;
+Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
 
 export class Curves {
   constructor(id, { percent }) {
@@ -28,7 +29,7 @@ export class Curves {
           },
         },
         scales: {
-          x: { type: "linear", border: { display: false }, ticks: { precision: 0, maxRotation: 0 }, title: { display: true, text: "round" } },
+          x: { type: "linear", min: 1, suggestedMax: 5, border: { display: false }, ticks: { precision: 0, maxRotation: 0 }, title: { display: true, text: "round" } },
           y: { border: { display: false }, grace: "8%", ticks: { maxTicksLimit: 6, callback: write } },
         },
       },
@@ -59,7 +60,7 @@ export class Curves {
       if (JSON.stringify(dataset.data) === JSON.stringify(data)) return;
       changed = true;
       // Points that stay keep their objects, so only the new one is animated.
-      dataset.data.splice(data.length);
+      dataset.data.length = Math.min(dataset.data.length, data.length);
       data.forEach((point, at) => { dataset.data[at] = Object.assign(dataset.data[at] || {}, point); });
       dataset.pointRadius = data.length > MANY ? 0 : 3;
     });

@@ -1,0 +1,32 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_make_alone_says_what_there_is() -> None:
+    shown = make()
+    assert shown.returncode == 0, shown.stderr
+    names = [line.split()[1] for line in shown.stdout.splitlines()]
+    assert names == ["help", "demo", "up", "test", "lint", "bench", "clean"]
+    assert make("help").stdout == shown.stdout
+
+
+def test_an_unsupported_python_is_one_sentence(tmp_path: Path) -> None:
+    refused = make("demo", f"VENV={tmp_path / 'venv'}", "PYTHON=false")
+    assert refused.returncode == 2
+    assert refused.stdout == "Constellation needs Python 3.11 or 3.12; false is another.\n"
+
+
+@pytest.mark.parametrize("switch", ["", "1"])
+def test_once_is_passed_on_to_the_demo(switch: str) -> None:
+    shown = make("--dry-run", "demo", f"ONCE={switch}")
+    assert ("manage.py demo --once" in shown.stdout) == bool(switch)

@@ -1,0 +1,123 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from fl_server.models import Device, Reservation, Run, TrainingJob
+from fl_server.services import devices, jobs, runs, supervision
+from tests.server import cluster, world
+
+pytestmark = [pytest.mark.services, pytest.mark.django_db]
+
+Status = Run.Status
+
+
+def job_of(run: Run) -> TrainingJob:
+    return TrainingJob.objects.get(pk=run.job_id)
+
+
+def created_ago(run: Run, seconds: float) -> None:
+    Run.objects.filter(pk=run.pk).update(created_at=timezone.now() - timedelta(seconds=seconds))
+
+
+def test_a_run_that_keeps_its_lease_is_left_alone() -> None:
+    cluster.idle("desk")
+    run = cluster.led()
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert run.status == Status.RUNNING
+
+
+def test_a_run_that_lost_its_lease_is_started_again_and_the_third_time_fails() -> None:
+    device = cluster.idle("desk")
+    job = cluster.queued()
+    for attempt in (1, 2, 3):
+        run = cluster.led(job)
+        cluster.let_lease_lapse(run)
+        supervision.check_runs()
+        run.refresh_from_db()
+        job.refresh_from_db()
+        assert (run.number, run.status, run.reason_code) == (attempt, Status.FAILED, "serverapp-lost")
+        assert job.status == ("failed" if attempt == 3 else "queued")
+        assert not device.reservations.filter(released_at__isnull=True).exists()
+    assert job.reason == "The process that led the run gave no sign of life for 20 s."
+
+
+def test_the_run_of_a_cancelled_job_is_cancelled_and_its_devices_are_free() -> None:
+    cluster.idle_devices(2)
+    run = cluster.led()
+    jobs.cancel(job_of(run), cluster.researcher())
+    with cluster.heard() as heard:
+        supervision.check_runs()
+    run.refresh_from_db()
+    assert (run.status, run.reason) == (Status.CANCELLED, "Cancelled by rosa.")
+    assert job_of(run).status == TrainingJob.Status.CANCELLED
+    assert not Reservation.objects.filter(released_at__isnull=True).exists()
+    assert len([message for message in heard if message.get("type") == "release"]) == 2
+    assert [message["group"] for message in heard if message.get("type") == "cancel"] == [f"run-{run.pk}"]
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_a_run_that_does_not_start_in_time_is_tried_again(launched: bool) -> None:
+    cluster.idle("desk")
+    run = cluster.claimed()
+    if launched:
+        runs.launched(run)
+    created_ago(run, 119)
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert run.status in Run.ACTIVE
+    created_ago(run, 121)
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert (run.status, run.reason_code, job_of(run).status) == (Status.FAILED, "launch-timeout", "queued")
+
+
+def test_a_run_that_started_late_is_not_ended_for_it() -> None:
+    cluster.idle("desk")
+    run = cluster.led()
+    created_ago(run, 3600)
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert run.status == Status.RUNNING
+
+
+def test_checking_twice_changes_nothing_more() -> None:
+    cluster.idle("desk")
+    run = cluster.led()
+    cluster.let_lease_lapse(run)
+    supervision.check_runs()
+    with cluster.heard() as heard:
+        supervision.check_runs()
+    assert heard == []
+    assert job_of(run).status == TrainingJob.Status.QUEUED
+
+
+def test_a_run_whose_preparation_got_lost_is_found_after_ten_seconds() -> None:
+    cluster.idle("desk")
+    run = cluster.claimed()
+    assert supervision.unprepared() == []
+    created_ago(run, 11)
+    assert supervision.unprepared() == [run]
+    runs.prepared(run, [1])
+    assert supervision.unprepared() == []
+
+
+def test_the_engine_is_told_of_new_devices_revoked_devices_and_ended_runs() -> None:
+    assert not supervision.engine_is_behind()
+    newcomer = cluster.idle("new", node_id="")
+    assert list(supervision.unregistered()) == [newcomer]
+    devices.registered(newcomer, "77")
+    assert not supervision.engine_is_behind()
+
+    run = cluster.led()
+    runs.attach_engine(run, 2**63 + 5)
+    runs.complete(run)
+    assert [ended.engine_run_id for ended in supervision.unstopped()] == [str(2**63 + 5)]
+    runs.engine_stopped(run)
+    assert not supervision.engine_is_behind()
+
+    devices.revoke(Device.objects.get(pk=newcomer.pk), world.person("ada", "admin"), "sold")
+    assert list(supervision.still_registered()) == [newcomer]
+    devices.unregistered(newcomer)
+    assert not supervision.engine_is_behind()

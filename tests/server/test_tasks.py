@@ -1,0 +1,92 @@
+from typing import Any
+
+import pytest
+
+from fl_server import evaluation, tasks
+from fl_server.flower import launch
+from fl_server.models import Run
+from fl_server.services import runs
+from tests.server import cluster
+
+pytestmark = [pytest.mark.services, pytest.mark.django_db]
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
+    """What would have gone to the queue."""
+    found: list[tuple[str, tuple[Any, ...]]] = []
+    for task in (tasks.prepare_run, tasks.launch_run, tasks.settle_engine, tasks.evaluate_checkpoint):
+        name = task.name.rpartition(".")[2]
+        monkeypatch.setattr(task, "delay", lambda *args, name=name: found.append((name, args)))
+    return found
+
+
+def test_a_tick_starts_what_may_start(sent: list[Any]) -> None:
+    device = cluster.idle("desk")
+    job = cluster.queued()
+    with cluster.heard() as heard:
+        tasks.tick()
+    run = job.runs.get()
+    assert sent == [("prepare_run", (run.pk,)), ("launch_run", (run.pk,))]
+    assert [m["group"] for m in heard if m.get("type") == "reserve"] == [f"device-{device.pk}"]
+
+
+def test_a_tick_with_nothing_to_do_sends_nothing(sent: list[Any]) -> None:
+    tasks.tick()
+    assert sent == []
+
+
+def test_a_tick_tells_the_engine_what_it_missed(sent: list[Any]) -> None:
+    cluster.idle("new", node_id="")
+    tasks.tick()
+    assert sent == [("settle_engine", ())]
+
+
+def test_a_tick_frees_devices_before_it_looks_for_work(sent: list[Any]) -> None:
+    cluster.idle("desk")
+    lost = cluster.led()
+    cluster.let_lease_lapse(lost)
+    tasks.tick()
+    assert list(Run.objects.order_by("number").values_list("status", flat=True)) == ["failed", "preparing"]
+
+
+def test_devices_are_told_even_where_the_queue_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise ConnectionError("no broker")
+
+    monkeypatch.setattr(tasks.prepare_run, "delay", refuse)
+    cluster.idle_devices(2)
+    cluster.queued("first", participation={"max_devices": 1})
+    cluster.queued("second")
+    with cluster.heard() as heard, pytest.raises(ConnectionError):
+        tasks.tick()
+    assert len([m for m in heard if m.get("type") == "reserve"]) == 2
+
+
+def test_a_run_is_launched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Run] = []
+    monkeypatch.setattr(launch, "start", started.append)
+    cluster.idle("desk")
+    run = cluster.claimed()
+    tasks.launch_run(run.pk)
+    tasks.launch_run(run.pk)
+    assert started == [run]
+
+
+def test_a_run_is_prepared_once_and_not_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Run] = []
+    monkeypatch.setattr(evaluation, "prepare", asked.append)
+    cluster.idle("desk")
+    run = cluster.claimed()
+    tasks.prepare_run(run.pk)
+    assert asked == [run]
+    runs.prepared(run, [1])
+    tasks.prepare_run(run.pk)
+    runs.cancel(run, "test")
+    Run.objects.filter(pk=run.pk).update(prepared_at=None)
+    tasks.prepare_run(run.pk)
+    assert asked == [run]
+
+
+def test_the_evaluation_of_a_checkpoint_that_is_gone_is_no_error() -> None:
+    tasks.evaluate_checkpoint(4711)
