@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STATE := $(shell cat requirements*.txt | cksum | tr ' ' '-')
 SERVER := $(VENV)/.installed-$(STATE)
 DEV := $(VENV)/.installed-dev-$(STATE)
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info < (3, 13))
 PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11,\
     $(shell $(name) -c '$(SUPPORTED)' 2>/dev/null && echo $(name))))

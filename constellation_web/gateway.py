@@ -1,7 +1,7 @@
 """The door to the engine: forwards an explicit list of Fleet routes to the SuperLink and nothing else.
 
-The SuperLink listens on the loopback address only, since whoever reaches its Control API may run code on every
-device. Everything here streams both ways; no body is held in memory.
+The SuperLink listens on the loopback address only, since whoever reaches its Control API may run code on
+every device. Everything here streams both ways; no body is held in memory.
 """
 
 import asyncio
@@ -96,7 +96,8 @@ class Gateway:
         if not device:
             await answer(send, 401, b"the node's signature is missing")
             return
-        if int(headers.get(b"content-length", b"0")) > MAX_BODY:
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > MAX_BODY:
             await answer(send, 413, b"the body is larger than 8 MB")
             return
         if self._running[device] >= MAX_AT_ONCE:
@@ -127,7 +128,10 @@ class Gateway:
         started = False
         try:
             request = self._http().build_request("POST", scope["path"], content=body.chunks())
-            request.headers = httpx.Headers([("host", self._host), *passed_on(scope["headers"])])
+            headers = passed_on(scope["headers"])
+            if not any(name == b"content-length" for name, _ in headers):
+                headers.append((b"transfer-encoding", b"chunked"))
+            request.headers = httpx.Headers([(b"host", self._host), *headers])
             response = await self._http().send(request, stream=True)
             try:
                 kept = passed_on(response.headers.raw)
@@ -135,9 +139,9 @@ class Gateway:
                 started = True
                 async for chunk in response.aiter_raw():
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                await send({"type": "http.response.body", "body": b""})
             finally:
                 await response.aclose()
+            await send({"type": "http.response.body", "body": b""})
         except BodyTooLarge:
             await answer(send, 413, b"the body is larger than 8 MB")
         except ClientSilent:
@@ -200,7 +204,9 @@ def passed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
     return [(name, value) for name, value in lowered if name not in HOP_BY_HOP and name not in own]
 
 
-async def answer(send: Send, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+async def answer(
+    send: Send, status: int, text: bytes, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
     plain = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": plain + (headers or [])})
     await send({"type": "http.response.body", "body": text})

@@ -147,7 +147,7 @@ class JobForm(forms.Form):
 
     def _place(self, path: str, message: str) -> None:
         """Put a message beside its field; one about a whole part goes to the field it names first."""
-        message = message.removeprefix("Value error, ")
+        message = message.removeprefix("Value error, ").replace("Input should be", "It must be")
         named = message.split(" ", 1)[0]
         for name in (path, f"{path}.{named}", named):
             if name in self.fields:

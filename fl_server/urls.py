@@ -1,11 +1,12 @@
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from fl_server.views import devices, enrol, home, jobs
+from fl_server.views.login import Login
 
 urlpatterns = [
     path("", home.home, name="home"),
-    path("login/", LoginView.as_view(redirect_authenticated_user=True, next_page="home"), name="login"),
+    path("login/", Login.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("jobs/", jobs.listing, name="jobs"),
     path("jobs/rows/", jobs.rows, name="job-rows"),

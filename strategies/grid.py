@@ -52,16 +52,16 @@ class DeviceGrid(Grid):
     def gather(self, reserved: Callable[[], set[int]], needed: int) -> list[int]:
         """Wait for the devices of the next round: all of them before the first, afterwards whoever is there.
 
-        Returns what there is when the time is over, which may be fewer than `needed`.
+        A machine may take a minute to load its libraries, so the wait for `needed` lasts as long as a round may.
+        Returns what there is when that is over, which may be fewer than `needed`.
         """
         start = self._clock()
-        longest = min(self._waiting.deadline, self._waiting.join)
         while True:
             wanted = reserved()
             there = self._link.ready() & wanted
             waited = self._clock() - start
-            enough = self._joined and len(there) >= needed
-            if there == wanted or enough or waited >= longest:
+            enough = len(there) >= needed and (self._joined or waited >= self._waiting.join)
+            if there == wanted or enough or waited >= self._waiting.deadline:
                 self._joined = True
                 return sorted(there)
             check_stop(self._link)

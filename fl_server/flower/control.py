@@ -11,14 +11,24 @@ from fl_server.flower.fab import fab
 
 T = TypeVar("T")
 
+# How the engine says that a node or a run is not there, or has ended already.
+NOT_THERE = frozenset({404, 412})
+
+
+class NotThere(Conflict):
+    """The node or run is unknown to the engine, or has ended."""
+
 
 def _call(method: Callable[[Any], T], request: Any) -> T:
     try:
         return method(request)
     except httpx.HTTPStatusError as exc:
-        if exc.response.status_code >= 500:
-            raise EngineUnavailable(f"The engine answered {exc.response.status_code}.") from exc
-        raise Conflict(f"The engine refused: {exc.response.text[:300]}", code="engine-refused") from exc
+        status, text = exc.response.status_code, exc.response.text[:300]
+        if status >= 500:
+            raise EngineUnavailable(f"The engine answered {status}.") from exc
+        if status in NOT_THERE:
+            raise NotThere(f"The engine refused: {text}", code="engine-refused") from exc
+        raise Conflict(f"The engine refused: {text}", code="engine-refused") from exc
     except httpx.TransportError as exc:
         raise EngineUnavailable(f"The engine does not answer: {exc}") from exc
 
@@ -26,15 +36,20 @@ def _call(method: Callable[[Any], T], request: Any) -> T:
 def register_node(public_key: str, name: str) -> str:
     """Let the node with this key (PEM) connect; returns its id. Registering it twice gives the same id."""
     client = engine.control_client()
+    request = engine.RegisterNodeRequest(public_key=public_key.encode(), name=name)
     try:
-        reply = _call(client.RegisterNode, engine.RegisterNodeRequest(public_key=public_key.encode(), name=name))
-        return str(reply.node_id)
+        return str(_call(client.RegisterNode, request).node_id)
     except Conflict:
-        nodes = _call(client.ListNodes, engine.ListNodesRequest()).nodes_info
-        known = [str(node.node_id) for node in nodes if node.public_key.decode().strip() == public_key.strip()]
-        if not known:
+        known = _node_with(public_key)
+        if known is None:
             raise
-        return known[0]
+        return known
+
+
+def _node_with(public_key: str) -> str | None:
+    nodes = _call(engine.control_client().ListNodes, engine.ListNodesRequest()).nodes_info
+    own = (str(node.node_id) for node in nodes if node.public_key.decode().strip() == public_key.strip())
+    return next(own, None)
 
 
 def unregister_node(node_id: str) -> None:
@@ -59,5 +74,5 @@ def stop_run(engine_run_id: str) -> None:
 def _forgiving(method: Callable[[Any], Any], request: Any) -> None:
     try:
         _call(method, request)
-    except Conflict:
+    except NotThere:
         return

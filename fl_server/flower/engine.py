@@ -1,4 +1,4 @@
-"""Every import below Flower's public surface that the server uses; tests/server/test_flower_internals.py names them.
+"""Every import below Flower's public surface that the server uses; test_flower_internals.py names them.
 
 Flower 1.41.0 is pinned exactly: an upgrade that moves one of these fails here and nowhere else.
 """
@@ -57,6 +57,6 @@ def quicken_pulls() -> None:
     """Look for an object that has not arrived yet after 20 ms, not after a second, and not for minutes.
 
     A reply becomes visible before its objects are there, and HttpGrid leaves the defaults untouched: a device
-    that dies while it uploads would hold up its round until the engine gives up the upload, after 180 seconds.
+    that dies while it uploads would hold up its round until the engine gives the upload up, after 180 s.
     """
     pull_objects.__kwdefaults__.update(initial_backoff=0.02, backoff_cap=0.5, max_time=PULL_SECONDS)

@@ -183,5 +183,3 @@ class Leader:
 
 def _state_path(model_path: str) -> str:
     return model_path.removesuffix(".safetensors") + ".state.safetensors"
-
-

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
 from fl_server.models import Run
 from fl_server.services import runs
@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 EXTEND_EVERY = 2.0  # seconds
 WRITE_DEADLINE = 60.0  # seconds
+RETRY_EVERY = 1.0  # seconds
 
 
 class Lease:
@@ -38,6 +39,12 @@ class Lease:
         self._thread.join(EXTEND_EVERY)
 
     def _keep(self) -> None:
+        try:
+            self._extend_until_done()
+        finally:
+            connection.close()
+
+    def _extend_until_done(self) -> None:
         while not self._done.wait(EXTEND_EVERY):
             close_old_connections()
             try:
@@ -61,4 +68,4 @@ def persist(write: Callable[[], T]) -> T:
             if time.monotonic() > give_up:
                 raise
             logger.warning("not written, trying again: %s", exc)
-            pause.wait(1.0)
+            pause.wait(RETRY_EVERY)

@@ -4,11 +4,11 @@ import queue
 import threading
 from typing import Any
 
-from django.db import close_old_connections
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from fl_server import bus, events
-from fl_server.models import Device, Participation, Run
+from fl_server.flower.lease import persist
+from fl_server.models import Device, Participation, Reservation, Run
 from fl_server.services import participations
 from strategies.link import Signal
 
@@ -46,21 +46,24 @@ class SocketLink:
 
     def reserved(self) -> set[int]:
         """Nodes of all devices that the run still holds and that can do its work."""
-        held = {int(node) for node in self._held().values_list("device__node_id", flat=True)}
-        return held - self._unable
+        return self._nodes(self._held()) - self._unable
 
     def ready(self) -> set[int]:
-        connected = Q(device__disconnected_at__isnull=True) | Q(device__disconnected_at__lt=F("device__last_seen"))
-        ready = self._held().filter(connected, ready_at__isnull=False)
-        return {int(node) for node in ready.values_list("device__node_id", flat=True)}
+        connected = Q(device__disconnected_at__isnull=True) | Q(
+            device__disconnected_at__lt=F("device__last_seen")
+        )
+        return self._nodes(self._held().filter(connected, ready_at__isnull=False))
 
-    def _held(self) -> Any:
-        close_old_connections()
+    def _held(self) -> QuerySet[Reservation]:
         return self._run.reservations.filter(released_at__isnull=True).exclude(device__node_id="")
+
+    def _nodes(self, reservations: QuerySet[Reservation]) -> set[int]:
+        ids = persist(lambda: list(reservations.values_list("device__node_id", flat=True)))
+        return {int(node) for node in ids}
 
     def device(self, node: int) -> Device:
         if node not in self._devices:
-            self._devices[node] = Device.objects.get(node_id=str(node))
+            self._devices[node] = persist(lambda: Device.objects.get(node_id=str(node)))
         return self._devices[node]
 
     def wake(self, node: int, round: int) -> None:
@@ -70,11 +73,15 @@ class SocketLink:
         events.tell_device(self.device(node).pk, type="abandon", run=self._run.pk, round=round)
 
     def resent(self, node: int, round: int, attempts: int) -> None:
-        participations.sent_again(self._run, round, self.device(node), attempts)
+        device = self.device(node)
+        persist(lambda: participations.sent_again(self._run, round, device, attempts))
 
     def late(self, node: int, round: int) -> None:
-        reason = "The reply came after the round had closed."
-        participations.settle(self._run, round, self.device(node), Status.LATE, reason_code="late", reason=reason)
+        self._settle(node, round, Status.LATE, "late", "The reply came after the round had closed.")
 
     def lost(self, node: int, round: int, reason: str) -> None:
-        participations.settle(self._run, round, self.device(node), Status.LOST, reason_code="lost", reason=reason)
+        self._settle(node, round, Status.LOST, "lost", reason)
+
+    def _settle(self, node: int, round: int, to: Participation.Status, code: str, reason: str) -> None:
+        device = self.device(node)
+        persist(lambda: participations.settle(self._run, round, device, to, reason_code=code, reason=reason))

@@ -15,6 +15,7 @@ from fl_server.models import Checkpoint, Device, Participation, Reservation, Rou
 from fl_server.services import checkpoints, devices, participations, rounds
 
 GB = 10**9
+PASSWORD = "stars-and-lines"
 MACHINES = {
     "lab-ws-01": (16, 64 * GB, "NVIDIA RTX 4080", "Linux 6.8"),
     "lab-ws-02": (16, 64 * GB, "NVIDIA RTX 4080", "Linux 6.8"),
@@ -26,8 +27,8 @@ MACHINES = {
 }
 
 
-def person(name: str, role: str, first: str, last: str) -> Any:
-    user = get_user_model().objects.create_user(name, password="stars-and-lines", first_name=first, last_name=last)
+def person(name: str, role: str, first: str, last: str, password: str | None = None) -> Any:
+    user = get_user_model().objects.create_user(name, password=password, first_name=first, last_name=last)
     user.groups.add(Group.objects.get_or_create(name=role)[0])
     return user
 
@@ -107,9 +108,12 @@ def start(job: TrainingJob, devices: list[Device], done: int) -> Run:
 class Demo:
     def __init__(self) -> None:
         self.admin = person("ada", roles.ADMIN, "Ada", "Lindqvist")
-        self.researcher = person("rosa", roles.RESEARCHER, "Rosa", "Okafor")
+        self.researcher = person("rosa", roles.RESEARCHER, "Rosa", "Okafor", PASSWORD)
         self.owner = person("otto", roles.OWNER, "Otto", "Brandt")
-        mira, jonas = person("mira", roles.OWNER, "Mira", "Sato"), person("jonas", roles.OWNER, "Jonas", "Weber")
+        mira, jonas = (
+            person("mira", roles.OWNER, "Mira", "Sato"),
+            person("jonas", roles.OWNER, "Jonas", "Weber"),
+        )
         self.devices = [
             machine("lab-ws-01", self.owner),
             machine("lab-ws-02", self.owner),
@@ -121,7 +125,9 @@ class Demo:
         machine("jonas-desk", jonas, status=Device.Status.PENDING, last_seen=None)
         self._past_jobs()
         now = timezone.now()
-        self.job = training_job(self.researcher, "Night shift: clothes, uneven data", "running", "fedadam", started_at=now)
+        self.job = training_job(
+            self.researcher, "Night shift: clothes, uneven data", "running", "fedadam", started_at=now
+        )
         self.run = start(self.job, self.devices, done=8)
         self.open_round(9)
 
@@ -133,7 +139,9 @@ class Demo:
         ended = {"status": "completed", "reason_code": "completed", "reason": "All 20 rounds are done."}
         TrainingJob.objects.filter(pk=done.pk).update(**ended)
         failed = "Round 3: only 1 of 4 devices answered in time."
-        training_job(self.researcher, "Four shards each", "failed", reason_code="too-few-replies", reason=failed)
+        training_job(
+            self.researcher, "Four shards each", "failed", reason_code="too-few-replies", reason=failed
+        )
         waiting = {
             "sentence": "Waits for devices: 6 needed, 1 fit now.",
             "needed": 6,
@@ -149,7 +157,9 @@ class Demo:
     def progress(self, number: int, device: Device, phase: str, batch: int | None = None) -> None:
         participations.progress(device, self.run.pk, number, phase, batch, 27 if batch else None)
 
-    def settle(self, number: int, device: Device, to: str = Participation.Status.ACCEPTED, **fields: Any) -> None:
+    def settle(
+        self, number: int, device: Device, to: str = Participation.Status.ACCEPTED, **fields: Any
+    ) -> None:
         participations.settle(self.run, number, device, to, **fields)
 
     def middle_of_round(self, number: int) -> None:

@@ -36,7 +36,16 @@ def run(client: Client, model: Any, action: str, *rows: Any) -> Any:
 
 def test_everything_that_matters_is_registered() -> None:
     names = {model.__name__ for model in OURS}
-    assert names >= {"TrainingJob", "Run", "Round", "Participation", "Checkpoint", "Device", "EnrolmentCode", "AuditEvent"}
+    assert names >= {
+        "TrainingJob",
+        "Run",
+        "Round",
+        "Participation",
+        "Checkpoint",
+        "Device",
+        "EnrolmentCode",
+        "AuditEvent",
+    }
 
 
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)

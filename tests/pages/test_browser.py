@@ -23,7 +23,12 @@ expect = sync_api.expect
 pytestmark = [pytest.mark.browser, pytest.mark.services]
 
 Visit = Callable[..., Visitor]
-PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "is_mobile": True,
+    "has_touch": True,
+}
 SCREENS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
@@ -74,7 +79,9 @@ def test_every_page_fits_the_screen(demo: Demo, visit: Visit, screen: str) -> No
     demo.middle_of_round(9)
     for name, (path, live) in pages.items():
         visitor.open(path, live=live)
-        wide = visitor.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        wide = visitor.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
         shoot(visitor, f"{name}-{screen}")
         assert wide <= 0, f"{name} is {wide} px too wide"
     visitor.complaints = [said for said in visitor.complaints if "404" not in said]
@@ -88,7 +95,7 @@ def test_a_person_logs_in_and_out(demo: Demo, visit: Visit) -> None:
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_contain_text("correct username")
-    page.get_by_label("Password").fill("stars-and-lines")
+    page.get_by_label("Password").fill(steps.PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
     assert urlsplit(page.url).path == "/jobs/"
@@ -120,9 +127,9 @@ def test_rounds_draw_themselves_without_a_reload(demo: Demo, visit: Visit) -> No
     for number in (9, 10):
         steps.commit(demo.run, number)
         wait_for_point(visitor, number)
-    assert points(visitor, "loss-chart") == points(visitor, "loss-chart", 1) == list(range(1, 11))
     expect(page.locator("#job-facts")).to_contain_text("10 of 20 rounds")
     expect(page.locator("#round-10")).to_contain_text(f"{steps.accuracy(10) * 100:.1f} %")
+    assert points(visitor, "loss-chart") == points(visitor, "loss-chart", 1) == list(range(1, 11))
     expect(page.locator("#history-checkpoints tbody tr").first).to_contain_text("best")
     assert not visitor.was_reloaded()
 
@@ -187,7 +194,9 @@ def test_a_researcher_makes_a_job_with_the_form(demo: Demo, visit: Visit) -> Non
     expect(page.locator("#summary-strategy")).to_contain_text("held near the global model")
     page.get_by_role("button", name="Submit job").click()
     expect(page.get_by_role("alert")).to_contain_text("Not submitted yet")
-    expect(page.locator(r"#id_strategy\.options\.mu_error")).to_contain_text("greater than or equal to 0")
+    expect(page.locator(r"#id_strategy\.options\.mu_error")).to_contain_text(
+        "It must be greater than or equal to 0"
+    )
     shoot(visitor, "job-new-faults-light")
     page.get_by_label("μ").fill("0.3")
     page.get_by_label("Metric").select_option("accuracy")
@@ -231,6 +240,7 @@ def test_a_page_finds_its_way_back_after_the_server_was_away(demo: Demo, chromiu
     steps.commit(demo.run, 9)
     with served(urlsplit(address).port or 0):
         expect(page.locator("#job-facts")).to_contain_text("9 of 20 rounds", timeout=15_000)
+        wait_for_point(visitor, 9)
         assert points(visitor, "accuracy-chart") == list(range(1, 10))
         assert not visitor.was_reloaded()
         visitor.context.close()

@@ -86,7 +86,9 @@ def test_each_person_may_listen_to_what_the_table_says(world: World, person: str
     assert asyncio.run(check()) == TOPICS[person]
 
 
-@pytest.mark.parametrize("topic", ["job-999999", "job-", "job-x", "job-1e3", "fleet", "job-" + "9" * 30, "run-1"])
+@pytest.mark.parametrize(
+    "topic", ["job-999999", "job-", "job-x", "job-1e3", "fleet", "job-" + "9" * 30, "run-1"]
+)
 def test_an_unknown_topic_is_closed(world: World, topic: str) -> None:
     assert asyncio.run(outcome(logged_in(world.admin), topic)) == live.NO_TOPIC
 
@@ -135,7 +137,9 @@ def test_an_owner_hears_only_of_the_own_devices(world: World) -> None:
     assert asyncio.run(check())["device"] == str(world.training.pk)
 
 
-def test_a_thousand_batches_a_second_reach_the_page_a_few_times_a_second_with_the_last_one(world: World) -> None:
+def test_a_thousand_batches_a_second_reach_the_page_a_few_times_a_second_with_the_last_one(
+    world: World,
+) -> None:
     client, device = logged_in(world.viewer), str(world.training.pk)
     layer_message = {"type": "live.event"}
 
@@ -144,9 +148,16 @@ def test_a_thousand_batches_a_second_reach_the_page_a_few_times_a_second_with_th
             await socket.hear()
             layer, got = get_channel_layer(), []
             for batch in range(1, 301):
-                payload = {"event": "participation", "device": device, "round": 3, "status": "training", "batch": batch}
+                payload = {
+                    "event": "participation",
+                    "device": device,
+                    "round": 3,
+                    "status": "training",
+                    "batch": batch,
+                }
                 await layer.group_send(
-                    events.job_group(world.running.pk), {**layer_message, "payload": {**payload, "batches": 300}}
+                    events.job_group(world.running.pk),
+                    {**layer_message, "payload": {**payload, "batches": 300}},
                 )
             while not got or got[-1]["batch"] < 300:
                 got.append(await socket.hear())
@@ -189,7 +200,9 @@ def test_a_page_that_does_not_keep_up_is_closed_and_not_remembered_without_bound
     assert asyncio.run(check()) == live.TOO_SLOW
 
 
-@pytest.mark.parametrize(("lost", "code"), [("role", 4403), ("account", 4401), ("session", 4401), ("job", 4404)])
+@pytest.mark.parametrize(
+    ("lost", "code"), [("role", 4403), ("account", 4401), ("session", 4401), ("job", 4404)]
+)
 def test_what_a_person_loses_ends_the_socket_at_the_next_check(
     world: World, monkeypatch: pytest.MonkeyPatch, lost: str, code: int
 ) -> None:

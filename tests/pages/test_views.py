@@ -112,6 +112,15 @@ def test_an_owner_lands_on_the_own_devices_and_an_outsider_is_told_why_nothing_s
     assert "No role yet" in browser(world.outsider).get("/jobs/").content.decode()
 
 
+def test_guessing_passwords_is_slowed_down(world: World) -> None:
+    client = Client(REMOTE_ADDR="198.51.100.7")
+    attempt = {"username": "rosa", "password": "guess"}
+    answers = [client.post(reverse("login"), attempt) for _ in range(12)]
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    assert "Too many attempts" in answers[-1].content.decode()
+
+
 def test_every_page_forbids_inline_scripts_and_foreign_files(world: World) -> None:
     pages = [name for name, row in ACCESS.items() if row[0] == "get" and row[-1] == 200]
     assert len(pages) > 8
@@ -145,7 +154,10 @@ def test_a_running_job_shows_rounds_devices_and_its_best_checkpoint(world: World
     assert world.training.name in page
     assert ">best<" in page
     assert "Cancel job" not in page
-    assert "Cancel job" in browser(world.researcher).get(reverse("job", args=(world.running.pk,))).content.decode()
+    assert (
+        "Cancel job"
+        in browser(world.researcher).get(reverse("job", args=(world.running.pk,))).content.decode()
+    )
 
 
 def test_a_checkpoint_downloads_with_the_session_of_the_page(world: World) -> None:
@@ -209,7 +221,11 @@ def test_sending_the_form_twice_makes_one_job(world: World) -> None:
 
 def test_options_of_the_chosen_strategy_and_labels_reach_the_specification(world: World) -> None:
     data = form_data(
-        **{"strategy.name": "fedprox", "strategy.options.mu": "0.5", "requirements.labels": "room=lab, floor=2"}
+        **{
+            "strategy.name": "fedprox",
+            "strategy.options.mu": "0.5",
+            "requirements.labels": "room=lab, floor=2",
+        }
     )
     browser(world.researcher).post(reverse("job-new"), data)
     spec = TrainingJob.objects.get(name="Night clothes").spec

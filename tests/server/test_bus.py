@@ -79,6 +79,8 @@ def new_bus() -> Iterator[NewBus]:
     for each in made:
         asyncio.run_coroutine_threadsafe(_silence(), each._loop).result(5)
         each._loop.call_soon_threadsafe(each._loop.stop)
+        until(lambda loop=each._loop: not loop.is_running())
+        each._loop.close()
 
 
 async def _silence() -> None:

@@ -146,10 +146,10 @@ def test_a_certificate_over_another_key_for_a_known_device_is_refused(machine: M
 
 def test_verification_is_cheap(machine: Machine) -> None:
     signed = [machine.headers("GET", PATH) for _ in range(100)]
-    started = time.perf_counter()
+    started = time.thread_time()
     for headers in signed:
         device_auth.verify("GET", PATH, b"", headers)
-    assert (time.perf_counter() - started) / 100 < 0.02
+    assert (time.thread_time() - started) / 100 < 0.01
 
 
 def test_the_device_reads_its_standing_and_leaves_with_signed_requests(machine: Machine) -> None:

@@ -1,164 +1,72 @@
-"""Each thing below Flower's public surface that we rely on, by name. An upgrade fails here first."""
+"""Every private thing of Flower 1.41.0 that is used: an upgrade that moves one fails here, by its name."""
 
-import ast
 import inspect
-import io
-import zipfile
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
 
+import httpx
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
-from flwr.supercore.inflatable.inflatable_utils import pull_objects
+from flwr.supercore.inflatable import inflatable_utils
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode.fleet_http_client import FleetHttpClient
 
-from fl_client import fleet
+from constellation_web.gateway import ROUTES
 from fl_server.flower import engine
-from fl_server.flower.fab import MANIFEST, fab
 
-SERVER = {
-    "flwr.cli.build": ["build_fab_from_files"],
-    "flwr.common.serde": ["fab_to_proto", "user_config_to_proto"],
-    "flwr.proto.control_pb2": [
-        "ListNodesRequest",
-        "ListRunsRequest",
-        "RegisterNodeRequest",
-        "StartRunRequest",
-        "StopRunRequest",
-        "UnregisterNodeRequest",
-    ],
-    "flwr.supercore.control.control_http_client": ["ControlHttpClient"],
-    "flwr.supercore.fab": ["Fab"],
-    "flwr.supercore.inflatable.inflatable_utils": ["pull_objects"],
-    "flwr.supercore.interceptors.http.runtime_version": ["RuntimeVersionHttpInterceptor"],
-}
-CLIENT = {
-    "flwr.app.message": ["remove_content_from_message"],
-    "flwr.common.constant": ["TIMESTAMP_HEADER"],
-    "flwr.common.serde": ["message_from_proto", "message_to_proto"],
-    "flwr.proto.fleet_pb2": [
-        "ActivateNodeRequest",
-        "DeactivateNodeRequest",
-        "PullMessagesRequest",
-        "PushMessagesRequest",
-    ],
-    "flwr.proto.heartbeat_pb2": ["SendNodeHeartbeatRequest"],
-    "flwr.proto.node_pb2": ["Node"],
-    "flwr.supercore.constant": ["FLEET_HTTP_PUBLIC_KEY_HEADER", "FLEET_HTTP_SIGNATURE_HEADER"],
-    "flwr.supercore.inflatable.inflatable_object": [
-        "get_all_nested_objects",
-        "get_object_tree",
-        "iterate_object_tree",
-        "no_object_id_recompute",
-    ],
-    "flwr.supercore.inflatable.inflatable_protobuf_utils": [
-        "make_confirm_message_received_fn_protobuf",
-        "make_pull_object_fn_protobuf",
-        "make_push_object_fn_protobuf",
-    ],
-    "flwr.supercore.inflatable.inflatable_utils": [
-        "ObjectPullError",
-        "ObjectPushError",
-        "inflate_object_from_contents",
-        "pull_objects",
-        "push_objects",
-    ],
-    "flwr.supercore.interceptors.http.runtime_version": ["RuntimeVersionHttpInterceptor"],
-    "flwr.supercore.primitives.asymmetric": ["public_key_to_bytes", "sign_message"],
-    "flwr.supercore.protobuf.client": ["ProtobufCall", "ProtobufRequestContext"],
-    "flwr.supernode.fleet_http_client": ["FleetHttpClient"],
-}
+CLIENT = (
+    "flwr.app.message.remove_content_from_message",
+    "flwr.common.constant.TIMESTAMP_HEADER",
+    "flwr.common.serde.message_from_proto",
+    "flwr.common.serde.message_to_proto",
+    "flwr.supercore.constant.FLEET_HTTP_PUBLIC_KEY_HEADER",
+    "flwr.supercore.constant.FLEET_HTTP_SIGNATURE_HEADER",
+    "flwr.supercore.inflatable.inflatable_object.get_all_nested_objects",
+    "flwr.supercore.inflatable.inflatable_object.no_object_id_recompute",
+    "flwr.supercore.inflatable.inflatable_utils.ObjectPullError",
+    "flwr.supercore.inflatable.inflatable_utils.ObjectPushError",
+    "flwr.supercore.primitives.asymmetric.sign_message",
+    "flwr.supernode.fleet_http_client.FleetHttpClient",
+)
 
 
-def table(names: dict[str, list[str]]) -> list[tuple[str, str]]:
-    return [(module, name) for module, listed in names.items() for name in listed]
-
-
-def imported_by(module: Any) -> set[tuple[str, str]]:
-    """The private names in a module's source, as (module, name)."""
-    nodes = [
-        node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)
-    ]
-    return {
-        (str(node.module), alias.name)
-        for node in nodes
-        if str(node.module).startswith("flwr.") and node.module not in ("flwr.app", "flwr.serverapp")
-        for alias in node.names
-    }
-
-
-@pytest.fixture
-def inside_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flower builds messages only inside a run."""
-    for name, value in (("_run_id", 1), ("_node_id", 0), ("_task_id", 1)):
-        monkeypatch.setattr(TaskIdentity, name, value)
-
-
-def test_flower_is_the_version_that_was_measured() -> None:
+def test_the_pinned_version_is_installed():
     assert version("flwr") == "1.41.0"
 
 
-@pytest.mark.parametrize(("module", "name"), sorted({*table(SERVER), *table(CLIENT)}))
-def test_the_private_name_is_there(module: str, name: str) -> None:
+@pytest.mark.parametrize("path", CLIENT)
+def test_what_the_client_uses_is_there(path):
+    module, name = path.rsplit(".", 1)
     assert hasattr(import_module(module), name)
 
 
-def test_the_lists_above_are_complete() -> None:
-    assert imported_by(engine) == set(table(SERVER))
-    assert imported_by(fleet) == set(table(CLIENT))
+@pytest.mark.parametrize("name", engine.__all__)
+def test_what_the_server_uses_is_there(name):
+    assert hasattr(engine, name)
 
 
-def test_the_control_client_offers_what_the_server_calls() -> None:
-    client = import_module("flwr.supercore.control.control_http_client").ControlHttpClient
-    for call in ("RegisterNode", "UnregisterNode", "ListNodes", "StartRun", "StopRun", "ListRuns"):
-        assert callable(getattr(client, call))
-    parameters = inspect.signature(client.from_server_address).parameters
-    assert len(parameters) >= 4
-    assert "interceptors" in parameters
+def test_pulls_are_quickened_through_their_defaults(monkeypatch):
+    pull = inflatable_utils.pull_objects
+    monkeypatch.setattr(pull, "__kwdefaults__", dict(pull.__kwdefaults__))
+    engine.quicken_pulls()
+    defaults = {name: p.default for name, p in inspect.signature(pull).parameters.items()}
+    assert (defaults["initial_backoff"], defaults["max_time"]) == (0.02, engine.PULL_SECONDS)
 
 
-def test_the_fleet_client_offers_what_a_device_calls() -> None:
-    client = import_module("flwr.supernode.fleet_http_client").FleetHttpClient
-    calls = (
-        "ActivateNode",
-        "DeactivateNode",
-        "SendNodeHeartbeat",
-        "PullMessages",
-        "PushMessages",
-        "PullObject",
-    )
-    for call in (*calls, "PushObject", "ConfirmMessageReceived", "close"):
-        assert callable(getattr(client, call))
+def test_the_gateways_routes_are_those_of_the_client():
+    source = inspect.getsource(FleetHttpClient)
+    assert all(f'path="{route}"' in source for route in ROUTES)
 
 
-def test_pulls_are_quickened_through_keyword_defaults() -> None:
-    before = dict(pull_objects.__kwdefaults__)
-    try:
-        engine.quicken_pulls()
-        assert pull_objects.__kwdefaults__.keys() == before.keys(), "a new name would change nothing"
-        assert pull_objects.__kwdefaults__["initial_backoff"] == 0.02
-    finally:
-        pull_objects.__kwdefaults__.update(before)
-    assert before["initial_backoff"] == 1
+def test_a_messages_time_and_life_can_be_set(monkeypatch):
+    for name in ("_run_id", "_node_id", "_task_id"):
+        monkeypatch.setattr(TaskIdentity, name, 1)
+    message = Message(RecordDict({"fit": ConfigRecord({"a": 1})}), 7, "train")
+    message.metadata.__dict__.update(_created_at=5.0, _ttl=6.0, _message_id="m")
+    assert (message.metadata.created_at, message.metadata.ttl, message.metadata.message_id) == (5.0, 6.0, "m")
 
 
-def test_the_grid_of_a_server_app_pulls_through_the_function_that_is_quickened() -> None:
-    assert import_module("flwr.superlink.grid.http_grid").pull_objects is pull_objects
-
-
-@pytest.mark.usefixtures("inside_a_run")
-def test_a_message_keeps_the_id_that_it_is_given() -> None:
-    message = Message(RecordDict({"fit": ConfigRecord({"a": 1})}), dst_node_id=5, message_type="train")
-    message.metadata.__dict__["_message_id"] = "named"
-    assert message.metadata.message_id == "named"
-    assert message.object_id
-
-
-def test_the_bundle_carries_a_manifest_and_no_code() -> None:
-    bundle = fab()
-    names = zipfile.ZipFile(io.BytesIO(bundle.content)).namelist()
-    assert "pyproject.toml" in names
-    assert not [name for name in names if name.endswith(".py")]
-    assert 'serverapp = "fl_server.flower.serverapp:app"' in MANIFEST
-    assert fab() is bundle
+def test_the_clients_own_http_client_is_where_the_tests_replace_it():
+    client = engine.ControlHttpClient("https://engine")
+    assert isinstance(client._client, httpx.Client)
+    client.close()

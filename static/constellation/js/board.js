@@ -18,6 +18,12 @@ export class Board {
     this.fragment.refresh();
   }
 
+  /** After an outage only the server knows; what is remembered may be behind it. */
+  forget() {
+    this.facts.clear();
+    this.refresh();
+  }
+
   get round() {
     return Number(this.fragment.element.dataset.round);
   }

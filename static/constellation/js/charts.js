@@ -40,7 +40,10 @@ export class Curves {
   }
 
   set(rounds, ...series) {
-    this.points = series.map((values) => new Map(rounds.map((round, i) => [round, values?.[i]])));
+    // Rounds never vanish, and an event may have been faster than this answer.
+    series.forEach((values, i) => rounds.forEach((round, at) => {
+      if (Number.isFinite(values?.[at])) this.points[i].set(round, values[at]);
+    }));
     this.draw();
   }
 
@@ -90,6 +93,6 @@ const line = (label) => ({
   borderDash: label === "training" ? [5, 4] : [],
   pointRadius: 3,
   pointHoverRadius: 5,
-  tension: 0.25,
+  clip: 8,
   cubicInterpolationMode: "monotone",
 });

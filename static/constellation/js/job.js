@@ -44,5 +44,9 @@ const handlers = {
 readSeries();
 listen(`job-${job}`, {
   event: (fact) => handlers[fact.event]?.(fact),
-  reopened: () => [head, history, board].forEach((part) => part.refresh()),
+  reopened() {
+    head.refresh();
+    history.refresh();
+    board.forget();
+  },
 });
