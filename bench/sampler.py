@@ -15,8 +15,8 @@ WEIGHING_PERIOD = 0.5
 class Sampler(threading.Thread):
     """Follows the trees below the processes that it is told of, even when a middle process has gone.
 
-    A process loses what it used after its last sample, a fifth of a second at most. Memory is the proportional
-    set size (shared pages divided among those who share them) when `weigh` is set, and is not read otherwise.
+    A process loses what it used after its last sample, a fifth of a second at most. Memory is read when
+    `weigh` is set: the proportional set size, which divides shared pages among those who share them.
     """
 
     def __init__(self, *, weigh: bool) -> None:

@@ -23,7 +23,7 @@ async def http(scope, receive, send):
     await chosen(scope, receive, send)
 
 
-# Devices prove who they are with a signature and send no Origin; browsers send a cookie and must be same-origin.
+# Devices prove who they are with a signature and send no Origin; browsers send a cookie and must be at home.
 browser_sockets = AllowedHostsOriginValidator(
     AuthMiddlewareStack(URLRouter([path("ws/live/<str:topic>/", LiveConsumer.as_asgi())]))
 )

@@ -64,6 +64,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_any(host: str) -> bool:
+    """Whether this address means every interface."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def redis_socket(home: Path) -> Path:
     """Where the private Redis listens: below `home` unless that path is too long for a socket."""
     path = home / "redis" / "redis.sock"
@@ -83,5 +91,7 @@ def redis_urls(url: str, socket: Path) -> dict[str, str]:
         }
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss"):
-        raise ImproperlyConfigured(f"REDIS_URL starts with {parts.scheme!r}; it must be redis:// or rediss://.")
+        raise ImproperlyConfigured(
+            f"REDIS_URL starts with {parts.scheme!r}; it must be redis:// or rediss://."
+        )
     return {"broker": url, "channels": url, "cache": url}

@@ -52,9 +52,16 @@ TLS_KEY = env.text("CONSTELLATION_TLS_KEY")
 USE_TLS = env.flag("CONSTELLATION_TLS", default=not ON_LOOPBACK)
 BEHIND_PROXY = env.flag("CONSTELLATION_BEHIND_PROXY")
 _scheme = "https" if USE_TLS or BEHIND_PROXY else "http"
-PUBLIC_URL = env.text("CONSTELLATION_URL", f"{_scheme}://{BIND_HOST}:{BIND_PORT}").rstrip("/")
+_host = f"[{BIND_HOST}]" if ":" in BIND_HOST else BIND_HOST
+PUBLIC_URL = env.text("CONSTELLATION_URL", f"{_scheme}://{_host}:{BIND_PORT}").rstrip("/")
 SERVER_NAMES = [n for n in env.text("CONSTELLATION_HOSTS").split(",") if n]
-ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *([] if BIND_HOST in ("0.0.0.0", "::") else [BIND_HOST]), *SERVER_NAMES]
+ALLOWED_HOSTS = [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    *([] if env.is_any(BIND_HOST) else [BIND_HOST]),
+    *SERVER_NAMES,
+]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 ENGINE_PORT = env.integer("CONSTELLATION_ENGINE_PORT", 8010, 1, 65535)
 ENGINE_ADDRESS = f"127.0.0.1:{ENGINE_PORT}"
@@ -128,7 +135,10 @@ WHITENOISE_AUTOREFRESH = DEBUG
 
 # Database and Redis
 
-DATABASES = {"default": environ.Env().db("DATABASE_URL", default=f"sqlite:///{CONSTELLATION_HOME / 'constellation.sqlite3'}")}
+_SQLITE = f"sqlite:///{CONSTELLATION_HOME / 'constellation.sqlite3'}"
+DATABASES = {"default": environ.Env.db_url_config(env.text("DATABASE_URL", _SQLITE))}
+# A device's socket says a few things a second; opening the database anew for each costs more than the query.
+DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 30,
@@ -136,25 +146,27 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 REDIS_URL = env.text("REDIS_URL")
+PREFIX = env.text("CONSTELLATION_PREFIX", "constellation")
 REDIS_SOCKET = env.redis_socket(CONSTELLATION_HOME)
 _redis = env.redis_urls(REDIS_URL, REDIS_SOCKET)
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [_redis["channels"]], "prefix": env.text("CONSTELLATION_PREFIX", "constellation")},
+        "CONFIG": {"hosts": [_redis["channels"]], "prefix": PREFIX},
     }
 }
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": _redis["cache"],
-        "KEY_PREFIX": env.text("CONSTELLATION_PREFIX", "constellation"),
+        "KEY_PREFIX": PREFIX,
     }
 }
 
 CELERY_BROKER_URL = _redis["broker"]
-CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": env.text("CONSTELLATION_PREFIX", "constellation") + ":"}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": f"{PREFIX}:", "socket_connect_timeout": 4}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_TIMEOUT = 4
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_TASK_ROUTES = {
@@ -167,7 +179,9 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(CONSTELLATION_HOME / "beat-schedule")
 # A tick that waited longer than its period is replaced by the next one.
-CELERY_BEAT_SCHEDULE = {"tick": {"task": "fl_server.tasks.tick", "schedule": 2.0, "options": {"expires": 2.0}}}
+CELERY_BEAT_SCHEDULE = {
+    "tick": {"task": "fl_server.tasks.tick", "schedule": 2.0, "options": {"expires": 2.0}}
+}
 
 # API
 

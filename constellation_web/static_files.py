@@ -6,7 +6,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 
 class StaticFiles(WhiteNoiseMiddleware):
-    """WhiteNoise with whole answers: under ASGI Django reads a streamed file whole anyway, and warns each time."""
+    """WhiteNoise with whole answers: under ASGI Django reads a stream whole anyway, and warns."""
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:

@@ -64,6 +64,7 @@ class Session:
         self._unable: tuple[str, str] | None = None
         self._work: _Work | None = None
         self._done_round: int | None = None
+        self._rows: int | None = None
         self._answered: _Work | None = None
         self._woken = False
         self._next_look = 0.0
@@ -170,7 +171,7 @@ class Session:
                 self._look()
             in_hand = self._work.instruction.round if self._work else self._done_round
             at = {"run": self._assignment["run"], "fence": self._assignment["fence"], "round": in_hand}
-            self._send({"type": "ready", **at})
+            self._send({"type": "ready", **at, "rows": self._rows})
 
     def _on_wake(self, at: tuple[int, int]) -> None:
         run, round_number = at
@@ -250,6 +251,7 @@ class Session:
         if self._assignment is None or header["run"] != self._assignment["run"]:
             return
         self._worker.prepared = True
+        self._rows = header["rows"]
         log.info("run %s is prepared: %s rows in %.1f s", header["run"], header["rows"], header["seconds"])
         if self._work and not self._work.answer:
             self._worker.train(self._work.instruction)

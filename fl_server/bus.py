@@ -1,7 +1,7 @@
 """Publishing to and listening on channel groups from synchronous code.
 
-One event loop in a daemon thread per process keeps one connection to Redis open, so an event costs a fraction
-of a millisecond instead of a new connection. Consumers, which have a loop of their own, use the layer directly.
+One event loop in a daemon thread per process keeps one connection to Redis open, so that an event needs no
+new one. Consumers, which have a loop of their own, use the layer directly.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Bus:
             logger.warning("event for %s not delivered: %s", group, exc)
 
     def subscribe(self, group: str, deliver: Callable[[dict[str, Any]], None]) -> None:
-        """Call `deliver` (on the loop's thread: be quick) with each message to `group`, until the process ends."""
+        """Call `deliver` with each message to `group` until the process ends. Be quick: the loop waits."""
         ready = threading.Event()
         asyncio.run_coroutine_threadsafe(self._receive(group, deliver, ready), self._loop)
         ready.wait(SEND_DEADLINE)

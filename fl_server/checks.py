@@ -13,8 +13,8 @@ def addresses(**_: Any) -> list[CheckMessage]:
     if not settings.ON_LOOPBACK and not (settings.USE_TLS or settings.BEHIND_PROXY):
         found.append(
             Error(
-                f"CONSTELLATION_BIND is {settings.BIND_HOST}:{settings.BIND_PORT}, which others can reach, without TLS.",
-                hint="Leave CONSTELLATION_TLS at its default, or set CONSTELLATION_BEHIND_PROXY=1 behind a TLS proxy.",
+                f"CONSTELLATION_BIND is {settings.BIND_HOST}:{settings.BIND_PORT}: open to others, without TLS.",
+                hint="Leave CONSTELLATION_TLS alone, or set CONSTELLATION_BEHIND_PROXY=1 behind a TLS proxy.",
                 id="constellation.E001",
             )
         )
@@ -25,7 +25,10 @@ def addresses(**_: Any) -> list[CheckMessage]:
                 id="constellation.E002",
             )
         )
-    for name, path in (("CONSTELLATION_TLS_CERT", settings.TLS_CERTIFICATE), ("CONSTELLATION_TLS_KEY", settings.TLS_KEY)):
+    for name, path in (
+        ("CONSTELLATION_TLS_CERT", settings.TLS_CERTIFICATE),
+        ("CONSTELLATION_TLS_KEY", settings.TLS_KEY),
+    ):
         if path and not Path(path).is_file():
             found.append(Error(f"{name} is {path!r}, which is not a file.", id="constellation.E003"))
     if settings.ENGINE_PORT == settings.BIND_PORT:

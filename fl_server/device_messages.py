@@ -57,6 +57,7 @@ class Ready(Message):
     run: Count
     fence: Count
     round: Annotated[Count | None, Field(description="The round that it has in hand or did last")] = None
+    rows: Annotated[Count | None, Field(description="Rows of the partition that it cut for itself")] = None
 
 
 class Progress(Message):

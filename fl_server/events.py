@@ -1,7 +1,7 @@
 """What happened, told to whoever listens. The only module that knows channel groups.
 
-Browsers listen to `jobs` (every job's head line), `job-<id>` (one job in full) and `devices`; a device's socket
-listens to `device-<uuid>`; a run's ServerApp listens to `run-<id>`. Events about stored facts leave on commit.
+Browsers listen to `jobs` (every job's head line), `job-<id>` (one job in full) and `devices`, a device's
+socket to `device-<uuid>`, a run's ServerApp to `run-<id>`. Events about stored facts leave on commit.
 """
 
 from typing import Any

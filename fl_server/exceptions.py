@@ -23,7 +23,9 @@ class ConstellationError(Exception):
     status = 500
     retry = False
 
-    def __init__(self, message: str, *, code: str | None = None, field: str | None = None, **details: Any) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, field: str | None = None, **details: Any
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or self.code

@@ -24,7 +24,9 @@ def try_advance(obj: M, to: str, **fields: Any) -> bool:
     `obj` carries the new values.
     """
     model = type(obj)
-    changed = model._default_manager.filter(pk=obj.pk, status__in=sources(model, to)).update(status=to, **fields)
+    changed = model._default_manager.filter(pk=obj.pk, status__in=sources(model, to)).update(
+        status=to, **fields
+    )
     if changed:
         obj.status = to
         for name, value in fields.items():

@@ -1,8 +1,8 @@
-"""A job's specification: what a researcher writes, validated, versioned, the same as JSON and in the database."""
+"""A job's specification: what a researcher writes, validated and versioned, as JSON and in the database."""
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -12,7 +12,7 @@ from fl_client.errors import ClientError
 from fl_server.exceptions import InvalidSpec
 from strategies import catalog as strategies_catalog
 
-VERSION = 1
+VERSION: Final = 1
 SHOWN_CHARACTERS = 200
 
 
@@ -45,13 +45,17 @@ class Participation(_Part):
     quorum: int | None = Field(
         None, ge=1, description="Answers that close a round after the grace period; empty means every device."
     )
-    grace_seconds: float = Field(2.0, ge=0, le=3600, description="Waits so long for the rest once the quorum is there.")
+    grace_seconds: float = Field(
+        2.0, ge=0, le=3600, description="Waits so long for the rest once the quorum is there."
+    )
     round_deadline_seconds: float = Field(600.0, ge=1, le=86_400, description="A round never lasts longer.")
 
     @model_validator(mode="after")
     def bounds_are_in_order(self) -> Self:
         if self.max_devices < self.min_devices:
-            raise ValueError(f"max_devices is {self.max_devices}; it must be at least min_devices, {self.min_devices}")
+            raise ValueError(
+                f"max_devices is {self.max_devices}; it must be at least min_devices, {self.min_devices}"
+            )
         if self.quorum is not None and self.quorum > self.min_devices:
             raise ValueError(f"quorum is {self.quorum}; it may be at most min_devices, {self.min_devices}")
         return self
@@ -111,7 +115,9 @@ class JobSpec(_Part):
     def strategy_is_known(cls, value: Choice) -> Choice:
         entry = strategies_catalog.STRATEGIES.get(value.name)
         if entry is None:
-            raise ValueError(f"there is no strategy {value.name!r}; allowed are {_names(strategies_catalog.STRATEGIES)}")
+            raise ValueError(
+                f"there is no strategy {value.name!r}; allowed are {_names(strategies_catalog.STRATEGIES)}"
+            )
         return Choice(name=value.name, options=entry.options.model_validate(value.options).model_dump())
 
     @model_validator(mode="after")

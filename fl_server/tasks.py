@@ -1,4 +1,4 @@
-"""Celery's entry points: ids in, one call, safe to run twice. The engine and torch load inside, where needed."""
+"""Celery's entry points: ids in, one call, safe to run twice. The engine and torch load inside."""
 
 import logging
 
@@ -6,28 +6,38 @@ from celery import shared_task
 from celery.signals import worker_process_init
 
 from fl_server.models import Checkpoint, Run
+from fl_server.selectors import runs as selectors
 from fl_server.services import runs, scheduling, supervision
 
 logger = logging.getLogger(__name__)
+
+# Repetitions come with every tick; those that waited behind others are dropped. Seconds.
+REPEATED_EXPIRE = 2.0
 
 
 @shared_task
 def tick() -> None:
     """Supervise, settle with the engine, start what may start."""
     supervision.check_runs()
-    claimed = scheduling.claim_next()
-    # Before anything that needs the queue: nobody announces a run a second time.
-    for run in claimed:
-        runs.announce(run)
-    for run in [*claimed, *supervision.unprepared()]:
-        _send_off(run)
+    for run in scheduling.claim_next():
+        for reservation in selectors.active_reservations(run):
+            runs.announce(reservation)
+        prepare_run.delay(run.pk)
+        launch_run.delay(run.pk)
+    _repeat_what_was_lost()
     if supervision.engine_is_behind():
         settle_engine.delay()
 
 
-def _send_off(run: Run) -> None:
-    prepare_run.delay(run.pk)
-    launch_run.delay(run.pk)
+def _repeat_what_was_lost() -> None:
+    for reservation in supervision.unready():
+        runs.announce(reservation)
+    for run in supervision.unprepared():
+        prepare_run.apply_async([run.pk], expires=REPEATED_EXPIRE)
+    for run in supervision.unlaunched():
+        launch_run.apply_async([run.pk], expires=REPEATED_EXPIRE)
+    for checkpoint in supervision.unevaluated():
+        evaluate_checkpoint.apply_async([checkpoint.pk], expires=REPEATED_EXPIRE)
 
 
 @shared_task(expires=5.0)

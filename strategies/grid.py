@@ -52,7 +52,7 @@ class DeviceGrid(Grid):
     def gather(self, reserved: Callable[[], set[int]], needed: int) -> list[int]:
         """Wait for the devices of the next round: all of them before the first, afterwards whoever is there.
 
-        A machine may take a minute to load its libraries, so the wait for `needed` lasts as long as a round may.
+        Loading libraries may take a machine a minute: `needed` are waited for as long as a round may last.
         Returns what there is when that is over, which may be fewer than `needed`.
         """
         start = self._clock()

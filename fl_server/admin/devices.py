@@ -23,7 +23,7 @@ class DeviceAdmin(LookAdmin):
 
     @admin.display(description="Presence")
     def presence(self, device: Device) -> str:
-        return device.presence.value
+        return device.presence
 
     @admin.action(description="Approve the chosen devices")
     def approve(self, request: HttpRequest, rows: QuerySet[Device]) -> None:

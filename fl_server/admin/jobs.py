@@ -24,7 +24,7 @@ class RoundInline(LookInline):
 class ReservationInline(LookInline):
     model = Reservation
     ordering = ("partition",)
-    fields = ("device", "partition", "rows", "reserved_at", "ready_at", "released_at")
+    fields = ("device", "partition", "rows", "reserved_at", "ready_at", "problem", "released_at")
 
 
 class ParticipationInline(LookInline):

@@ -126,7 +126,7 @@ def standing(device: Device) -> dict[str, Any]:
         "name": device.name,
         "owner": device.owner.get_username(),
         "status": device.status,
-        "presence": device.presence.value,
+        "presence": device.presence,
         "node_id": device.node_id,
         "certificate_until": device.certificate_until,
         "server_time": time.time(),

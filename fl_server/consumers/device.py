@@ -130,7 +130,7 @@ class DeviceConsumer(AsyncJsonWebsocketConsumer):
             case said.Telemetry():
                 devices.sign_of_life(device, message)
             case said.Ready():
-                participations.ready(device, message.run, message.fence, message.round)
+                participations.ready(device, message.run, message.fence, message.round, message.rows)
             case said.Progress():
                 participations.progress(
                     device, message.run, message.round, message.phase, message.batch, message.batches

@@ -24,6 +24,7 @@ ONLINE_SECONDS = 60.0
 ROUND_SECONDS = 120.0  # the first round includes the start of the run and of three training processes
 EVALUATION_SECONDS = 30.0
 WORKING = "client-1"  # whose log tells why a round does not end
+NAME = "Demo: clothes on three machines"
 SPEC = {
     "model": {"name": "lenet"},
     "dataset": {"name": "fashion-mnist", "options": {"source": "sample"}},
@@ -74,10 +75,11 @@ class Story:
         folder.mkdir(mode=0o700, exist_ok=True)
         passwords = self._people(folder / "credentials.json")
         admin = Api(people.ADMIN, passwords[people.ADMIN])
-        self._devices(supervisor, admin, folder)
         researcher = Api(people.RESEARCHER, passwords[people.RESEARCHER])
+        _end_leftovers(researcher)
+        self._devices(supervisor, admin, folder)
         started = time.monotonic()
-        job = researcher.post("jobs", {"name": "Demo: clothes on three machines", "spec": SPEC})
+        job = researcher.post("jobs", {"name": NAME, "spec": SPEC})
         show.good(f"Job {job['id']} is queued; watch it live at {settings.PUBLIC_URL}/jobs/{job['id']}/")
         self._rounds(supervisor, researcher, job["id"])
         self._conclude(researcher, job["id"], time.monotonic() - started)
@@ -129,15 +131,12 @@ class Story:
                 shown += 1
                 deadline = time.monotonic() + ROUND_SECONDS
             if status["status"] in ("failed", "cancelled"):
-                raise self._failure(
-                    f"The job {status['status']}: {status['reason']}", "superexec", supervisor
-                )
+                raise self._failure(f"The job {status['status']}: {status['reason']}", WORKING, supervisor)
             if status["status"] == "completed" and shown == len(rows):
                 return
             if time.monotonic() > deadline:
-                waiting = status["waiting"].get("sentence") or f"round {shown + 1} did not end"
-                sentence = f"Nothing new for {ROUND_SECONDS:.0f} s: {waiting}"
-                raise self._failure(sentence, WORKING if shown else "worker", supervisor)
+                sentence = f"Nothing new for {ROUND_SECONDS:.0f} s: {_standstill(api, status)}"
+                raise self._failure(sentence, WORKING, supervisor)
             self._pause()
 
     def _conclude(self, api: Api, job: int, seconds: float) -> None:
@@ -181,3 +180,20 @@ class Story:
 
     def _failure(self, sentence: str, log: str, supervisor: Supervisor) -> PlatformError:
         return stack.failure(sentence.rstrip("."), log, supervisor.tail(log))
+
+
+def _end_leftovers(api: Api) -> None:
+    """Jobs that an interrupted demo left would take the devices first."""
+    for status in ("queued", "running"):
+        for job in api.rows("jobs", status=status, owner=people.RESEARCHER, name=NAME):
+            api.post(f"jobs/{job['id']}/cancel", {})
+
+
+def _standstill(api: Api, job: dict[str, Any]) -> str:
+    """What a job that does not go on waits for."""
+    if job["waiting"].get("sentence"):
+        return str(job["waiting"]["sentence"])
+    number = job["headline"]["rounds_done"] + 1
+    parts = api.rows(f"jobs/{job['id']}/participations", round=number)
+    devices = ", ".join(f"{part['device_name']} {part['status']}" for part in parts)
+    return f"round {number} did not end ({devices or 'not yet begun'})"

@@ -47,9 +47,12 @@ def register_node(public_key: str, name: str) -> str:
 
 
 def _node_with(public_key: str) -> str | None:
+    """The engine lists nodes that were shut out too, and never lets their keys in again."""
     nodes = _call(engine.control_client().ListNodes, engine.ListNodesRequest()).nodes_info
-    own = (str(node.node_id) for node in nodes if node.public_key.decode().strip() == public_key.strip())
-    return next(own, None)
+    for node in nodes:
+        if node.public_key.decode().strip() == public_key.strip():
+            return None if node.status == engine.NodeStatus.UNREGISTERED else str(node.node_id)
+    return None
 
 
 def unregister_node(node_id: str) -> None:

@@ -16,6 +16,7 @@ from flwr.proto.control_pb2 import (
     StopRunRequest,
     UnregisterNodeRequest,
 )
+from flwr.supercore.constant import NodeStatus
 from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
@@ -27,6 +28,7 @@ __all__ = [
     "Fab",
     "ListNodesRequest",
     "ListRunsRequest",
+    "NodeStatus",
     "RegisterNodeRequest",
     "StartRunRequest",
     "StopRunRequest",

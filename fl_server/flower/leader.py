@@ -45,7 +45,7 @@ def lead(grid: Grid, run_id: int, fence: int) -> None:
         except (Stopped, runs.Superseded) as exc:
             logger.info("%s ends early: %s", run, exc)
         except TooFewReplies as exc:
-            _fail(run, "too-few-replies", str(exc))
+            _fail(run, "too-few-replies", " ".join([f"{exc}.", *selectors.problems(run)]))
         except Diverged as exc:
             _fail(run, "diverged", str(exc))
         except Exception as exc:

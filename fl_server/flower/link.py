@@ -25,7 +25,6 @@ class SocketLink:
         self.prepared = threading.Event()
         self._run = run
         self._devices: dict[int, Device] = {}
-        self._unable: set[int] = set()
         bus.get().subscribe(events.run_group(run.pk), self._receive)
 
     def _receive(self, message: dict[str, Any]) -> None:
@@ -37,8 +36,6 @@ class SocketLink:
             self.stop.set()
             self.signals.put(Signal("gone", 0))
         elif kind in KINDS and facts.get("node"):
-            if kind == "failed" and facts.get("round") is None:
-                self._unable.add(int(facts["node"]))
             round_number = facts.get("working_on") if kind == "ready" else facts.get("round")
             text = f"{facts['code']}: {facts['message']}" if kind == "failed" else ""
             final = bool(facts.get("final"))
@@ -46,7 +43,7 @@ class SocketLink:
 
     def reserved(self) -> set[int]:
         """Nodes of all devices that the run still holds and that can do its work."""
-        return self._nodes(self._held()) - self._unable
+        return self._nodes(self._held())
 
     def ready(self) -> set[int]:
         connected = Q(device__disconnected_at__isnull=True) | Q(
@@ -55,7 +52,10 @@ class SocketLink:
         return self._nodes(self._held().filter(connected, ready_at__isnull=False))
 
     def _held(self) -> QuerySet[Reservation]:
-        return self._run.reservations.filter(released_at__isnull=True).exclude(device__node_id="")
+        """A device whose copy of the dataset differs would train on rows that others hold too."""
+        same_rows = Q(rows_found__isnull=True) | Q(rows_found=F("rows"))
+        held = self._run.reservations.filter(same_rows, released_at__isnull=True, problem="")
+        return held.exclude(device__node_id="")
 
     def _nodes(self, reservations: QuerySet[Reservation]) -> set[int]:
         ids = persist(lambda: list(reservations.values_list("device__node_id", flat=True)))

@@ -10,7 +10,9 @@ class Checkpoint(models.Model):
     path = models.CharField(max_length=200, help_text="Relative to the checkpoints folder")
     sha256 = models.CharField(max_length=64)
     size = models.PositiveBigIntegerField(help_text="Bytes")
-    state_sha256 = models.CharField(max_length=64, blank=True, help_text="Of the strategy's own state beside it")
+    state_sha256 = models.CharField(
+        max_length=64, blank=True, help_text="Of the strategy's own state beside it"
+    )
     metrics = models.JSONField(default=dict)
     pinned = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)

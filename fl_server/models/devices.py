@@ -44,7 +44,9 @@ class Device(models.Model):
     node_unregistered_at = models.DateTimeField(null=True, blank=True)
     machine_hash = models.CharField(max_length=64, blank=True, db_index=True)
 
-    hardware = models.JSONField(default=dict, blank=True, help_text="Cores, RAM, GPUs as the client read them")
+    hardware = models.JSONField(
+        default=dict, blank=True, help_text="Cores, RAM, GPUs as the client read them"
+    )
     platform = models.CharField(max_length=120, blank=True)
     client_version = models.CharField(max_length=20, blank=True)
     telemetry = models.JSONField(default=dict, blank=True, help_text="The last sample")
@@ -64,17 +66,17 @@ class Device(models.Model):
         return self.name
 
     @property
-    def presence(self) -> "Device.Presence":
+    def presence(self) -> str:
         """What the device is doing now. Uses `is_reserved` when a selector annotated it."""
         if self.status != self.Status.APPROVED:
-            return self.Presence(self.status)
+            return Device.Presence(self.status)
         if self.last_seen is None or (self.disconnected_at and self.disconnected_at >= self.last_seen):
-            return self.Presence.OFFLINE
+            return Device.Presence.OFFLINE
         if timezone.now() - self.last_seen > timedelta(seconds=settings.STALE_AFTER):
-            return self.Presence.STALE
+            return Device.Presence.STALE
         if not self.may_train:
-            return self.Presence.PAUSED
+            return Device.Presence.PAUSED
         reserved = getattr(self, "is_reserved", None)
         if reserved is None:
             reserved = self.reservations.filter(released_at__isnull=True).exists()
-        return self.Presence.TRAINING if reserved else self.Presence.IDLE
+        return Device.Presence.TRAINING if reserved else Device.Presence.IDLE

@@ -8,7 +8,9 @@ class EnrolmentCode(models.Model):
 
     label = models.CharField(max_length=80)
     secret_hash = models.CharField(max_length=64, unique=True)
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="enrolment_codes")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="enrolment_codes"
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     approves = models.BooleanField(default=True, help_text="Devices that use it need no further approval")
     labels = models.JSONField(default=dict, blank=True)

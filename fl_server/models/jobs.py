@@ -27,7 +27,9 @@ class TrainingJob(models.Model):
     status = models.CharField(max_length=12, choices=Status, default=Status.DRAFT, db_index=True)
     reason_code = models.CharField(max_length=40, blank=True)
     reason = models.TextField(blank=True, help_text="Why it ended, in one sentence")
-    waiting = models.JSONField(default=dict, blank=True, help_text="Why it is still queued: needed, fitting, reasons")
+    waiting = models.JSONField(
+        default=dict, blank=True, help_text="Why it is still queued: needed, fitting, reasons"
+    )
     priority = models.SmallIntegerField(default=0)
     idempotency_key = models.CharField(max_length=80, null=True, blank=True)  # noqa: DJ001  NULL is exempt from unique
     best_checkpoint = models.ForeignKey(

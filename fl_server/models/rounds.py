@@ -49,6 +49,8 @@ class Participation(models.Model):
         Status.DOWNLOADING: _WORKING | _OPEN_NEXT | {Status.SELECTED},
         Status.TRAINING: _WORKING | _OPEN_NEXT | {Status.SELECTED},
         Status.UPLOADING: _WORKING | _OPEN_NEXT | {Status.SELECTED},
+        # A device that was given up may still answer, before its round closes or after.
+        Status.LOST: {Status.ACCEPTED, Status.REJECTED, Status.LATE},
     }
     ACTIVE = frozenset({Status.SELECTED} | _WORKING)
     TERMINAL = frozenset(_OPEN_NEXT)
@@ -70,7 +72,9 @@ class Participation(models.Model):
 
     class Meta:
         ordering = ["run", "round_number", "device"]
-        constraints = [models.UniqueConstraint(fields=["run", "round_number", "device"], name="participation_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "round_number", "device"], name="participation_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.device} in round {self.round_number} of {self.run}"

@@ -6,12 +6,12 @@ class Run(models.Model):
     """One attempt at a job in the engine. The lease is extended by its ServerApp and by nothing else."""
 
     class Status(models.TextChoices):
-        PREPARING = "preparing", "preparing"
-        LAUNCHED = "launched", "launched"
-        RUNNING = "running", "running"
-        COMPLETED = "completed", "completed"
-        FAILED = "failed", "failed"
-        CANCELLED = "cancelled", "cancelled"
+        PREPARING = "preparing"
+        LAUNCHED = "launched"
+        RUNNING = "running"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
 
     TRANSITIONS = {
         Status.PREPARING: {Status.LAUNCHED, Status.RUNNING, Status.FAILED, Status.CANCELLED},
@@ -33,7 +33,9 @@ class Run(models.Model):
     partitions = models.PositiveIntegerField(help_text="How many parts the dataset is cut into")
     first_round = models.PositiveIntegerField(default=1)
     lease_until = models.DateTimeField(null=True, blank=True)
-    prepared_at = models.DateTimeField(null=True, blank=True, help_text="Initial weights and partitions are ready")
+    prepared_at = models.DateTimeField(
+        null=True, blank=True, help_text="Initial weights and partitions are ready"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -44,7 +46,9 @@ class Run(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["job", "number"], name="run_number"),
             models.UniqueConstraint(
-                fields=["job"], condition=Q(status__in=["preparing", "launched", "running"]), name="one_active_run"
+                fields=["job"],
+                condition=Q(status__in=["preparing", "launched", "running"]),
+                name="one_active_run",
             ),
         ]
 
@@ -60,7 +64,13 @@ class Reservation(models.Model):
     partition = models.PositiveIntegerField()
     rows = models.PositiveIntegerField(null=True, blank=True, help_text="Rows dealt to this device")
     reserved_at = models.DateTimeField(auto_now_add=True)
-    ready_at = models.DateTimeField(null=True, blank=True, help_text="Its node is connected and its worker warm")
+    ready_at = models.DateTimeField(
+        null=True, blank=True, help_text="Its node is connected and its worker warm"
+    )
+    rows_found = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Rows that the device found in its own copy of the dataset"
+    )
+    problem = models.CharField(max_length=500, blank=True, help_text="Why it can do nothing for this run")
     released_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -8,7 +8,7 @@ from django.db.models import Max, Prefetch, QuerySet
 from fl_server import roles
 from fl_server.models import Device, Participation, Reservation, TrainingJob
 
-READY, RESERVED = "ready", "reserved"
+READY, RESERVED, FAILED = "ready", "reserved", "failed"
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,17 @@ def of(job: TrainingJob) -> Board:
     dealt = {reservation.device_id: reservation.rows for reservation in lent}
     number = run.participations.aggregate(newest=Max("round_number"))["newest"]
     if number is None:
-        waiting = [r for r in lent if r.released_at is None]
-        return Board(
-            run.first_round, [Row(r.device, READY if r.ready_at else RESERVED, r.rows) for r in waiting]
-        )
+        return Board(run.first_round, [_lent(r) for r in lent if r.released_at is None])
     parts = run.participations.filter(round_number=number).select_related("device").order_by("device__name")
     return Board(
         number,
         [Row(p.device, p.status, p.examples or dealt.get(p.device_id), p.reason, p.seconds) for p in parts],
     )
+
+
+def _lent(reservation: Reservation) -> Row:
+    status = FAILED if reservation.problem else READY if reservation.ready_at else RESERVED
+    return Row(reservation.device, status, reservation.rows, reservation.problem)
 
 
 def with_work(devices: QuerySet[Device]) -> QuerySet[Device]:

@@ -44,6 +44,18 @@ def assignment(reservation: Reservation) -> dict[str, Any]:
     }
 
 
+def problems(run: Run) -> list[str]:
+    """Why reserved devices can do nothing for a run, one sentence each."""
+    found = []
+    for reservation in active_reservations(run):
+        name, have, dealt = reservation.device.name, reservation.rows_found, reservation.rows
+        if reservation.problem:
+            found.append(f"{name}: {reservation.problem}")
+        elif have is not None and have != dealt:
+            found.append(f"{name}: its copy of the dataset gives {have} rows where {dealt} were dealt.")
+    return found
+
+
 def latest_checkpoint(run: Run) -> Checkpoint | None:
     """The weights with which the run's first round starts."""
     return run.job.checkpoints.filter(round_number=run.first_round - 1).first()

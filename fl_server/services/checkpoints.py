@@ -17,7 +17,9 @@ def file_path(checkpoint: Checkpoint) -> Path:
     root = Path(settings.CHECKPOINTS_DIR).resolve()
     path = (root / checkpoint.path).resolve()
     if not path.is_relative_to(root) or not path.is_file():
-        raise NotFound(f"The file of {checkpoint} is no longer on the server.", code="checkpoint-file-missing")
+        raise NotFound(
+            f"The file of {checkpoint} is no longer on the server.", code="checkpoint-file-missing"
+        )
     return path
 
 
@@ -26,7 +28,13 @@ def add_initial(run: Run, file: CheckpointFile, metrics: dict[str, float]) -> Ch
     checkpoint, _ = Checkpoint.objects.get_or_create(
         job_id=run.job_id,
         round_number=0,
-        defaults={"run": run, "path": file.path, "sha256": file.sha256, "size": file.size, "metrics": metrics},
+        defaults={
+            "run": run,
+            "path": file.path,
+            "sha256": file.sha256,
+            "size": file.size,
+            "metrics": metrics,
+        },
     )
     return checkpoint
 
@@ -37,7 +45,9 @@ def evaluated(checkpoint: Checkpoint, metrics: dict[str, float]) -> None:
     metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
     with transaction.atomic():
         Checkpoint.objects.filter(pk=checkpoint.pk).update(metrics={**checkpoint.metrics, **metrics})
-        Round.objects.filter(job_id=checkpoint.job_id, number=checkpoint.round_number).update(evaluation=metrics)
+        Round.objects.filter(job_id=checkpoint.job_id, number=checkpoint.round_number).update(
+            evaluation=metrics
+        )
         mark_best(TrainingJob.objects.get(pk=checkpoint.job_id))
         events.round_evaluated(checkpoint.job_id, checkpoint.round_number, metrics)
 

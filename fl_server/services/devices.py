@@ -124,7 +124,7 @@ def _tell(device: Device) -> None:
         device.owner_id,
         name=device.name,
         status=device.status,
-        presence=device.presence.value,
+        presence=device.presence,
         reason=device.decision_reason,
         last_seen=device.last_seen.isoformat() if device.last_seen else None,
         telemetry=device.telemetry,

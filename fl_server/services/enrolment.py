@@ -195,7 +195,7 @@ def _create(code: EnrolmentCode, identity_pem: str, node_pem: str, machine: Mach
         name=device.name,
         approved=code.approves,
     )
-    events.device_changed(device.pk, device.owner_id, name=device.name, presence=device.presence.value)
+    events.device_changed(device.pk, device.owner_id, name=device.name, presence=device.presence)
     kick.tick()
     return device
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from fl_server import events
+from fl_server import events, lifecycle
 from fl_server.models import Device, Participation, Reservation, Run
 
 Status = Participation.Status
@@ -22,7 +22,12 @@ def open_round(run: Run, round_number: int, devices: list[Device]) -> None:
 
 
 def progress(
-    device: Device, run_id: int, round_number: int, phase: str, batch: int | None = None, batches: int | None = None
+    device: Device,
+    run_id: int,
+    round_number: int,
+    phase: str,
+    batch: int | None = None,
+    batches: int | None = None,
 ) -> None:
     """A device works on its round. Only a change of phase is stored; batches are for the eyes."""
     if phase not in PHASES:
@@ -39,23 +44,31 @@ def progress(
         _tell(job_id, device, round_number, phase, batch=batch, batches=batches)
 
 
-def ready(device: Device, run_id: int, fence: int, working_on: int | None = None) -> None:
-    """The device's node is connected and its worker is warm; `working_on` is the round it has in hand."""
-    mine = Reservation.objects.filter(device=device, run_id=run_id, run__fence=fence, released_at__isnull=True)
-    if mine.update(ready_at=timezone.now()):
-        events.tell_run(run_id, type="ready", node=device.node_id, working_on=working_on)
+def ready(
+    device: Device, run_id: int, fence: int, working_on: int | None = None, rows: int | None = None
+) -> None:
+    """The device's node is connected and its worker is warm.
+
+    `working_on` is the round it has in hand, `rows` the size of the partition that it cut for itself.
+    """
+    mine = Reservation.objects.filter(
+        device=device, run_id=run_id, run__fence=fence, released_at__isnull=True
+    )
+    if mine.update(ready_at=timezone.now(), rows_found=rows):
+        _tell_run(run_id, device, type="ready", working_on=working_on)
 
 
 def uploaded(device: Device, run_id: int, round_number: int) -> None:
     """The reply lies complete in the engine."""
-    events.tell_run(run_id, type="uploaded", node=device.node_id, round=round_number)
+    _tell_run(run_id, device, type="uploaded", round=round_number)
 
 
 def failed(device: Device, run_id: int, round_number: int | None, code: str, message: str) -> None:
-    """The device could not do its part."""
-    events.tell_run(
-        run_id, type="failed", node=device.node_id, round=round_number, code=code[:40], message=message[:500]
-    )
+    """The device could not do its part; without a round: it can do nothing for this run at all."""
+    if round_number is None:
+        Reservation.objects.filter(device=device, run_id=run_id).update(problem=f"{code}: {message}"[:500])
+    facts = {"code": code[:40], "message": message[:500]}
+    _tell_run(run_id, device, type="failed", round=round_number, **facts)
 
 
 def gone(device: Device) -> None:
@@ -63,14 +76,15 @@ def gone(device: Device) -> None:
     held = device.reservations.filter(released_at__isnull=True)
     held.update(ready_at=None)
     for run_id in held.values_list("run_id", flat=True):
-        events.tell_run(run_id, type="gone", node=device.node_id, final=False)
+        _tell_run(run_id, device, type="gone", final=False)
 
 
 def settle(run: Run, round_number: int, device: Device, to: str, **fields: Any) -> None:
     """Close a participation as accepted, rejected, late or lost."""
     mine = Participation.objects.filter(run=run, round_number=round_number, device=device)
-    unsettled = mine.filter(status__in=[*Participation.ACTIVE, Status.LOST])
-    if not unsettled.update(status=to, finished_at=timezone.now(), **fields):
+    if not mine.filter(status__in=lifecycle.sources(Participation, to)).update(
+        status=to, finished_at=timezone.now(), **fields
+    ):
         return
     _tell(
         run.job_id,
@@ -89,7 +103,18 @@ def sent_again(run: Run, round_number: int, device: Device, attempts: int) -> No
     mine.filter(status__in=Participation.ACTIVE).update(status=Status.SELECTED, attempts=attempts)
 
 
+def _tell_run(run_id: int, device: Device, **facts: Any) -> None:
+    """The socket's device may have been read before the engine gave it a node, and a node never changes."""
+    node = device.node_id or Device.objects.values_list("node_id", flat=True).get(pk=device.pk)
+    events.tell_run(run_id, node=node, **facts)
+
+
 def _tell(job_id: int, device: Device, round_number: int, status: str, **facts: Any) -> None:
     events.participation_changed(
-        job_id, device=str(device.pk), device_name=device.name, round=round_number, status=str(status), **facts
+        job_id,
+        device=str(device.pk),
+        device_name=device.name,
+        round=round_number,
+        status=str(status),
+        **facts,
     )

@@ -1,4 +1,4 @@
-"""A run's life: claimed with its devices, launched, started and kept alive by its ServerApp, ended, released."""
+"""A run's life: claimed with its devices, launched, kept alive by its ServerApp, ended, released."""
 
 from datetime import timedelta
 from typing import Any
@@ -44,7 +44,9 @@ def claim(job: TrainingJob, devices: list[tuple[Device, int]], partitions: int) 
         )
         number = job.runs.count() + 1
         last = job.rounds.order_by("-number").values_list("number", flat=True).first()
-        run = Run.objects.create(job=job, number=number, fence=number, first_round=(last or 0) + 1, partitions=partitions)
+        run = Run.objects.create(
+            job=job, number=number, fence=number, first_round=(last or 0) + 1, partitions=partitions
+        )
         for device, partition in devices:
             Reservation.objects.create(run=run, device=device, partition=partition)
         events.job_changed(job.pk, status=job.status, run=run.pk)
@@ -60,12 +62,11 @@ def prepared(run: Run, rows: list[int]) -> None:
         events.tell_run(run.pk, type="prepared")
 
 
-def announce(run: Run) -> None:
-    """Send each reserved device its assignment."""
-    for reservation in selectors.active_reservations(run):
-        events.tell_device(reservation.device_id, type="reserve", assignment=selectors.assignment(reservation))
-        device = reservation.device
-        events.device_changed(device.pk, device.owner_id, presence=device.presence, job=run.job_id)
+def announce(reservation: Reservation) -> None:
+    """Send a reserved device its assignment. Hearing it twice does no harm."""
+    device = reservation.device
+    events.tell_device(device.pk, type="reserve", assignment=selectors.assignment(reservation))
+    events.device_changed(device.pk, device.owner_id, presence=device.presence, job=reservation.run.job_id)
 
 
 def launched(run: Run) -> bool:
@@ -138,7 +139,9 @@ def _end(run: Run, to: str, code: str, reason: str, traceback: str = "") -> bool
     ):
         return False
     open_ones = Participation.objects.filter(run=run, status__in=Participation.ACTIVE)
-    open_ones.update(status=Participation.Status.LOST, reason_code="run-ended", reason=reason, finished_at=now)
+    open_ones.update(
+        status=Participation.Status.LOST, reason_code="run-ended", reason=reason, finished_at=now
+    )
     for reservation in run.reservations.filter(released_at__isnull=True).select_related("device"):
         _release(reservation)
     kick.tick()

@@ -23,9 +23,13 @@ SHOWN_REASONS = 20
 def claim_next() -> list[Run]:
     """Start every queued job that its devices allow, the highest priority first."""
     claimed = []
-    for job in TrainingJob.objects.filter(status=TrainingJob.Status.QUEUED).order_by("-priority", "submitted_at"):
+    for job in TrainingJob.objects.filter(status=TrainingJob.Status.QUEUED).order_by(
+        "-priority", "submitted_at"
+    ):
         if Run.objects.filter(status__in=Run.ACTIVE).count() >= settings.MAX_RUNS:
-            jobs.explain_waiting(job, {"sentence": f"{settings.MAX_RUNS} runs are active, which is the most allowed."})
+            jobs.explain_waiting(
+                job, {"sentence": f"{settings.MAX_RUNS} runs are active, which is the most allowed."}
+            )
             continue
         try:
             run = _claim(job)
@@ -84,7 +88,10 @@ def unfit_reason(device: Device, wanted: spec.JobSpec) -> str:
         (getattr(device, "is_reserved", False), "works on another run"),
         (needs.gpu and not gpus, "has no GPU"),
         (hardware.get("cores", 0) < needs.min_cores, f"has fewer than {needs.min_cores} cores"),
-        (hardware.get("ram_bytes", 0) < needs.min_ram_gb * 1e9, f"has less than {needs.min_ram_gb:g} GB of memory"),
+        (
+            hardware.get("ram_bytes", 0) < needs.min_ram_gb * 1e9,
+            f"has less than {needs.min_ram_gb:g} GB of memory",
+        ),
         (not needs.labels.items() <= device.labels.items(), "lacks a label that the job asks for"),
     )
     return next((reason for unfit, reason in checks if unfit), "")

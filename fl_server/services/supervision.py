@@ -1,15 +1,18 @@
 """What the tick checks of every active run. Each step is safe to repeat."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
-from fl_server.models import Device, Run, TrainingJob
+from fl_server.models import Checkpoint, Device, Reservation, Round, Run, TrainingJob
 from fl_server.services import runs
 
 Status = Run.Status
+
+# A message that had no effect for so long is taken for lost and sent again.
+PATIENCE = timedelta(seconds=10)
 
 
 def check_runs() -> None:
@@ -19,7 +22,9 @@ def check_runs() -> None:
 
 
 def _end_cancelled() -> None:
-    for run in Run.objects.filter(status__in=Run.ACTIVE, job__status__in=TrainingJob.TERMINAL).select_related("job"):
+    for run in Run.objects.filter(status__in=Run.ACTIVE, job__status__in=TrainingJob.TERMINAL).select_related(
+        "job"
+    ):
         runs.cancel(run, run.job.reason)
 
 
@@ -40,7 +45,9 @@ def _end_unlaunched() -> None:
 
 def unstopped() -> QuerySet[Run]:
     """Ended runs that the engine has not been told about."""
-    return Run.objects.filter(status__in=Run.TERMINAL, engine_stopped_at__isnull=True).exclude(engine_run_id="")
+    return Run.objects.filter(status__in=Run.TERMINAL, engine_stopped_at__isnull=True).exclude(
+        engine_run_id=""
+    )
 
 
 def unregistered() -> QuerySet[Device]:
@@ -58,7 +65,34 @@ def engine_is_behind() -> bool:
     return unregistered().exists() or still_registered().exists() or unstopped().exists()
 
 
-def unprepared() -> list[Run]:
+def unprepared() -> QuerySet[Run]:
     """Runs whose preparation was perhaps lost on its way through the queue."""
-    waited = timezone.now() - timedelta(seconds=10)
-    return list(Run.objects.filter(status__in=Run.ACTIVE, prepared_at__isnull=True, created_at__lt=waited))
+    return Run.objects.filter(status__in=Run.ACTIVE, prepared_at__isnull=True, created_at__lt=_while_ago())
+
+
+def unlaunched() -> QuerySet[Run]:
+    """Runs whose launch was perhaps lost on its way through the queue."""
+    return Run.objects.filter(status=Status.PREPARING, created_at__lt=_while_ago())
+
+
+def unready() -> QuerySet[Reservation]:
+    """Devices that perhaps never heard of their reservation."""
+    waiting = Reservation.objects.filter(
+        run__status__in=Run.ACTIVE, released_at__isnull=True, ready_at__isnull=True, problem=""
+    )
+    return waiting.filter(reserved_at__lt=_while_ago()).select_related("device", "run__job__owner")
+
+
+def unevaluated() -> QuerySet[Checkpoint]:
+    """Checkpoints whose evaluation was perhaps lost on its way through the queue, the newest of each job."""
+    last = Round.objects.filter(job=OuterRef("job")).order_by("-number").values("number")[:1]
+    wanted = Checkpoint.objects.exclude(job__spec__evaluation="off").filter(round_number=Subquery(last))
+    recent = timezone.now() - timedelta(hours=1)
+    ended = wanted.filter(job__status=TrainingJob.Status.COMPLETED, job__finished_at__gt=recent)
+    return ended.filter(
+        created_at__lt=_while_ago(), job__rounds__number=F("round_number"), job__rounds__evaluation={}
+    )
+
+
+def _while_ago() -> datetime:
+    return timezone.now() - PATIENCE

@@ -1,4 +1,4 @@
-"""Rounds through the real engine: SuperLink and SuperExec as the Procfile starts them, nodes behind the gateway.
+"""Rounds through the real engine: SuperLink and SuperExec as the Procfile has them, nodes behind the gateway.
 
 This process plays Celery and the devices' sockets, so that a device may do what our client never would.
 """

@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 __all__ = ["world"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")
 def chromium() -> "Iterator[Browser]":
-    """Playwright keeps an event loop running in this thread; Django must be told that it may be used beside it."""
+    """Playwright keeps an event loop running in this thread, which Django must be told to bear."""
     playwright = pytest.importorskip("playwright.sync_api")
     path = os.environ.get("CONSTELLATION_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:

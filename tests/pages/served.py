@@ -1,4 +1,4 @@
-"""The whole ASGI application on a free port, in a thread of the test's process, so that both see one database."""
+"""The whole ASGI application on a free port, in a thread of the test's process: both see one database."""
 
 import socket
 import threading

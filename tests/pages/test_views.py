@@ -13,10 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from fl_server import urls
-from fl_server.forms import JobForm
 from fl_server.models import Device, EnrolmentCode, TrainingJob
 from fl_server.services import devices, jobs
 from fl_server.templatetags.constellation import TONES
+from tests.pages.visitor import browser
 from tests.server.world import World
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
@@ -55,19 +55,12 @@ def address(name: str, world: World) -> str:
         "device-approve": {"pk": world.pending.pk},
         "enrol-revoke": {"pk": world.code.pk},
     }
-    if name.startswith("job-") and name not in ("job-rows", "job-new") or name == "job":
+    if (name.startswith("job-") and name not in ("job-rows", "job-new")) or name == "job":
         kwargs.setdefault(name, {"pk": world.running.pk})
-    if name.startswith("device-") and name != "device-cards" or name == "device":
+    if (name.startswith("device-") and name != "device-cards") or name == "device":
         kwargs.setdefault(name, {"pk": world.training.pk})
     query = "?strategy.name=fedprox" if name == "job-options" else ""
     return reverse(name, kwargs=kwargs.get(name)) + query
-
-
-def browser(user: Any = None) -> Client:
-    client = Client()
-    if user is not None:
-        client.force_login(user)
-    return client
 
 
 def test_every_page_is_in_the_table() -> None:
@@ -181,6 +174,19 @@ def test_a_waiting_job_says_what_it_waits_for(world: World) -> None:
     assert "works on another run" in page
 
 
+def test_before_the_first_round_the_board_shows_who_gets_ready_and_who_cannot(world: World) -> None:
+    run = world.running.runs.get()
+    run.participations.all().delete()
+    page = reverse("job-board", args=(world.running.pk,))
+    assert ">reserved<" in browser(world.viewer).get(page).content.decode()
+    run.reservations.update(ready_at=timezone.now())
+    assert ">ready<" in browser(world.viewer).get(page).content.decode()
+    run.reservations.update(problem="data-missing: There is no such folder.")
+    text = browser(world.viewer).get(page).content.decode()
+    assert ">failed<" in text
+    assert "There is no such folder." in text
+
+
 def test_a_name_with_markup_in_it_is_shown_as_text(world: World) -> None:
     TrainingJob.objects.filter(pk=world.running.pk).update(name="<script>alert(1)</script>")
     Device.objects.filter(pk=world.training.pk).update(name="<img src=x onerror=alert(1)>")
@@ -188,81 +194,6 @@ def test_a_name_with_markup_in_it_is_shown_as_text(world: World) -> None:
         page = browser(world.admin).get(address(name, world)).content.decode()
         assert "<script>alert" not in page
         assert "<img src=x" not in page
-
-
-def form_data(**changes: str) -> dict[str, str]:
-    """The new-job form as the page first shows it, with a name and the metric filled in."""
-    form = JobForm()
-    shown = {name: form[name].initial for name in form.fields}
-    data = {name: str(value) for name, value in shown.items() if value not in (None, "", False)}
-    return {
-        **data,
-        "title": "Night clothes",
-        "metric.name": "accuracy",
-        "metric.direction": "maximize",
-        **changes,
-    }
-
-
-def test_the_form_as_it_is_shown_makes_a_queued_job(world: World) -> None:
-    answer = browser(world.researcher).post(reverse("job-new"), form_data(rounds="3"))
-    job = TrainingJob.objects.get(name="Night clothes")
-    assert answer["Location"] == reverse("job", args=(job.pk,))
-    assert (job.status, job.owner, job.spec["rounds"]) == ("queued", world.researcher, 3)
-    assert job.spec["metric"] == {"name": "accuracy", "direction": "maximize"}
-
-
-def test_sending_the_form_twice_makes_one_job(world: World) -> None:
-    client, data = browser(world.researcher), form_data()
-    first, second = client.post(reverse("job-new"), data), client.post(reverse("job-new"), data)
-    assert first["Location"] == second["Location"]
-    assert TrainingJob.objects.filter(name="Night clothes").count() == 1
-
-
-def test_options_of_the_chosen_strategy_and_labels_reach_the_specification(world: World) -> None:
-    data = form_data(
-        **{
-            "strategy.name": "fedprox",
-            "strategy.options.mu": "0.5",
-            "requirements.labels": "room=lab, floor=2",
-        }
-    )
-    browser(world.researcher).post(reverse("job-new"), data)
-    spec = TrainingJob.objects.get(name="Night clothes").spec
-    assert spec["strategy"] == {"name": "fedprox", "options": {"mu": 0.5}}
-    assert spec["requirements"]["labels"] == {"room": "lab", "floor": "2"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"title": ""}, "title"),
-        ({"rounds": "0"}, "rounds"),
-        ({"rounds": "many"}, "rounds"),
-        ({"metric.direction": ""}, "metric.direction"),
-        ({"training.momentum": "1"}, "training.momentum"),
-        ({"participation.min_devices": "20"}, "participation.max_devices"),
-        ({"partition.count": "2"}, "partition.count"),
-        ({"strategy.name": "fedprox", "strategy.options.mu": "-1"}, "strategy.options.mu"),
-        ({"strategy.name": "magic"}, "strategy.name"),
-        ({"requirements.labels": "lab"}, "requirements.labels"),
-    ],
-)
-def test_a_fault_stands_beside_its_field(world: World, changes: dict[str, str], field: str) -> None:
-    before = TrainingJob.objects.count()
-    answer = browser(world.researcher).post(reverse("job-new"), form_data(**changes))
-    assert answer.status_code == 400
-    assert f'id="id_{field}_error"' in answer.content.decode()
-    assert TrainingJob.objects.count() == before
-
-
-def test_choosing_a_strategy_brings_its_options(world: World) -> None:
-    client = browser(world.researcher)
-    page = client.get(address("job-options", world)).content.decode()
-    assert 'name="strategy.options.mu"' in page
-    assert 'id="summary-strategy"' in page
-    assert client.get(reverse("job-options", args=("strategy",)) + "?strategy.name=magic").status_code == 404
-    assert client.get(reverse("job-options", args=("magic",))).status_code == 404
 
 
 def test_cancelling_a_finished_job_says_why_not(world: World) -> None:

@@ -1,4 +1,4 @@
-"""A logged-in person's browser window that notes every complaint of the page."""
+"""People at the pages: with Django's test client, or with a real browser's window."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,20 @@ if TYPE_CHECKING:
 PATIENCE = 8000  # milliseconds
 
 
+def browser(user: Any = None) -> Client:
+    client = Client()
+    if user is not None:
+        client.force_login(user)
+    return client
+
+
 class Visitor:
-    def __init__(self, browser: "Browser", site: str, user: Any = None, **options: Any) -> None:
-        self.context = browser.new_context(base_url=site, **options)
+    """A browser's window that notes every complaint of the page."""
+
+    def __init__(self, chromium: "Browser", site: str, user: Any = None, **options: Any) -> None:
+        self.context = chromium.new_context(base_url=site, **options)
         if user is not None:
-            client = Client()
-            client.force_login(user)
-            value = client.cookies[settings.SESSION_COOKIE_NAME].value
+            value = browser(user).cookies[settings.SESSION_COOKIE_NAME].value
             self.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": site}])
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)

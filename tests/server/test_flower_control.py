@@ -69,6 +69,14 @@ def test_a_key_that_is_registered_already_gives_the_same_node(superlink):
     assert control.register_node(KEY, "otto-desk") == "7"
 
 
+def test_a_key_that_was_shut_out_is_not_taken_for_registered(superlink):
+    superlink.answers["register-node"] = 412
+    node = NodeInfo(node_id=7, public_key=KEY.encode(), status="unregistered")
+    superlink.answers["list-nodes"] = ListNodesResponse(nodes_info=[node])
+    with pytest.raises(Conflict):
+        control.register_node(KEY, "otto-desk")
+
+
 def test_a_key_that_the_engine_refuses_for_good_is_a_conflict(superlink):
     superlink.answers["register-node"] = 412
     superlink.answers["list-nodes"] = ListNodesResponse()

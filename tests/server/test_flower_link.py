@@ -10,6 +10,7 @@ from fl_server import events
 from fl_server.flower import lease
 from fl_server.flower.link import SocketLink
 from fl_server.models import Device, Participation, Reservation, Run
+from fl_server.selectors import runs as selectors
 from fl_server.services import participations, runs
 from strategies.link import Signal
 from tests.server.world import device
@@ -113,12 +114,22 @@ def test_ready_are_those_that_said_so_and_are_connected(link, run):
 def test_a_device_that_was_released_or_cannot_work_is_not_reserved_any_more(bus, link, run, world):
     Reservation.objects.create(run=run, device=device(world.owner, "second", node_id="8"), partition=1)
     assert link.reserved() == {NODE, 8}
-    bus.deliver(
-        {"payload": {"type": "failed", "node": "8", "round": None, "code": "data-missing", "message": ""}}
-    )
+    participations.failed(Device.objects.get(node_id="8"), run.pk, None, "data-missing", "No file.")
     assert link.reserved() == {NODE}
     runs.release_device(world.training)
     assert link.reserved() == set()
+
+
+def test_a_device_whose_dataset_differs_takes_no_part_and_the_run_can_say_why(link, run):
+    node = Device.objects.get(node_id=str(NODE))
+    Reservation.objects.filter(run=run).update(rows=600)
+    participations.ready(node, run.pk, run.fence, rows=600)
+    assert (link.ready(), selectors.problems(run)) == ({NODE}, [])
+    participations.ready(node, run.pk, run.fence, rows=80)
+    assert link.ready() == set()
+    assert selectors.problems(run) == [
+        f"{node.name}: its copy of the dataset gives 80 rows where 600 were dealt."
+    ]
 
 
 def test_a_database_that_is_away_for_a_moment_does_not_end_the_run(link, monkeypatch):
