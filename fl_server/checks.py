@@ -13,7 +13,7 @@ def addresses(**_: Any) -> list[CheckMessage]:
     if not settings.ON_LOOPBACK and not (settings.USE_TLS or settings.BEHIND_PROXY):
         found.append(
             Error(
-                f"CONSTELLATION_BIND is {settings.BIND_HOST}:{settings.BIND_PORT}: open to others, without TLS.",
+                f"CONSTELLATION_BIND is {settings.BIND_HOST}:{settings.BIND_PORT}, open to all, without TLS.",
                 hint="Leave CONSTELLATION_TLS alone, or set CONSTELLATION_BEHIND_PROXY=1 behind a TLS proxy.",
                 id="constellation.E001",
             )

@@ -27,6 +27,11 @@ def owner_group(user_id: int) -> str:
     return f"owner-{user_id}"
 
 
+def user_group(user_id: int) -> str:
+    """Every open page of one person."""
+    return f"user-{user_id}"
+
+
 def run_group(run_id: int) -> str:
     return f"run-{run_id}"
 
@@ -64,6 +69,11 @@ def participation_changed(job_id: int, **facts: Any) -> None:
 def device_changed(device_id: Any, owner_id: int, **facts: Any) -> None:
     payload = {"event": "device", "device": str(device_id), **facts}
     _publish("live.event", [DEVICES, owner_group(owner_id)], payload)
+
+
+def roles_changed(user_id: int) -> None:
+    """The person's open pages are to look again at what they may see."""
+    transaction.on_commit(lambda: bus.get().send(user_group(user_id), {"type": "live.recheck"}))
 
 
 def tell_device(device_id: Any, **message: Any) -> None:

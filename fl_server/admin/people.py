@@ -7,9 +7,8 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from fl_server import bus
+from fl_server import events
 from fl_server.admin.base import LookAdmin
-from fl_server.consumers.live import user_group
 from fl_server.models import AuditEvent
 
 admin.site.unregister(User)
@@ -27,7 +26,7 @@ class PeopleAdmin(UserAdmin, ModelAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        bus.get().send(user_group(form.instance.pk), {"type": "live.recheck"})
+        events.roles_changed(form.instance.pk)
 
 
 @admin.register(Group)

@@ -25,11 +25,6 @@ FRAMES_A_DRAW = 50
 MOST_WAITING = 1000
 
 
-def user_group(user_id: int) -> str:
-    """Every live socket of one person, to be told `live.recheck` when the roles change."""
-    return f"user-{user_id}"
-
-
 class Outbox:
     """What a socket has yet to send. Of progress, only the newest per device; facts in order."""
 
@@ -68,7 +63,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         if code:
             await self.close(code)
             return
-        self.group, self.personal = group, user_group(self.scope["user"].pk)
+        self.group, self.personal = group, events.user_group(self.scope["user"].pk)
         self.outbox, self.filled = Outbox(), asyncio.Event()
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.channel_layer.group_add(self.personal, self.channel_name)

@@ -128,7 +128,7 @@ class World:
 
     def reserved(self) -> Worker:
         self.session.start(ASSIGNMENT)
-        assert self.hears("ready") == {"type": "ready", "run": 12, "fence": 7, "round": None}
+        assert self.hears("ready") == {"type": "ready", "run": 12, "fence": 7, "round": None, "rows": 400}
         return self.worker_gets("prepare")[0]
 
     def training(self, round: int = 1) -> Worker:
@@ -229,7 +229,7 @@ def test_reserved_with_a_newer_fence_it_starts_over(world):
     world.session.start({**ASSIGNMENT, "fence": 8})
     assert world.worker_gets("cancel")[1]["round"] == 3
     assert world.worker_gets("prepare")[1]["assignment"]["fence"] == 8
-    assert world.hears("ready") == {"type": "ready", "run": 12, "fence": 8, "round": None}
+    assert world.hears("ready") == {"type": "ready", "run": 12, "fence": 8, "round": None, "rows": 400}
     assert world.engine.opened == 2
 
 

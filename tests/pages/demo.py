@@ -8,8 +8,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from fl_server import bus, roles, spec
-from fl_server.consumers.live import user_group
+from fl_server import bus, events, roles, spec
 from fl_server.device_messages import Decision, Telemetry
 from fl_server.models import Checkpoint, Device, Participation, Reservation, Round, Run, TrainingJob
 from fl_server.services import checkpoints, devices, participations, rounds
@@ -185,4 +184,4 @@ class Demo:
         devices.disconnected(device, "demo")
 
     def recheck(self, user: Any) -> None:
-        bus.get().send(user_group(user.pk), {"type": "live.recheck"})
+        bus.get().send(events.user_group(user.pk), {"type": "live.recheck"})

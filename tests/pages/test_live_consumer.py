@@ -231,7 +231,7 @@ def test_a_changed_role_is_noticed_at_once_when_told(world: World) -> None:
         async with listening(client, "devices") as socket:
             await socket.hear()
             await sync_to_async(world.viewer.groups.clear)()
-            await get_channel_layer().group_send(live.user_group(world.viewer.pk), {"type": "live.recheck"})
+            await get_channel_layer().group_send(events.user_group(world.viewer.pk), {"type": "live.recheck"})
             return await closing(socket)
 
     assert asyncio.run(check()) == live.NOT_ALLOWED
