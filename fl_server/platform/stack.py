@@ -19,8 +19,6 @@ RELEASE = "release"
 REDIS = "redis"
 # These serve the others while those end.
 FOUNDATIONS = frozenset({REDIS, "superlink"})
-# A ServerApp needs its SuperExec no more once it runs.
-SPARES_CHILDREN = frozenset({"superexec"})
 RELEASE_PATIENCE = 180.0  # seconds; the first migration on a slow disk takes a while
 START_PATIENCE = 120.0
 
@@ -87,7 +85,6 @@ def plan(commands: dict[str, list[str]]) -> dict[str, Service]:
             environment,
             str(settings.BASE_DIR),
             foundation=name in FOUNDATIONS,
-            spares_children=name in SPARES_CHILDREN,
         )
         for name, command in commands.items()
     }

@@ -4,7 +4,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +18,7 @@ FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 STEADY_AFTER = 60.0  # seconds alive after which the next failure counts as the first
 STOP_PATIENCE = 10.0
+LEFTOVER_PATIENCE = 1.0  # for what a dead child had started
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
@@ -30,7 +31,6 @@ class Service:
     environment: Mapping[str, str]
     folder: str
     foundation: bool = False  # the others need it to the end, so it is stopped after them
-    spares_children: bool = False  # what it started goes on when it dies itself
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Child:
     started_at: float = 0.0
     due_at: float = 0.0
     delay: float = FIRST_DELAY
-    groups: set[int] = field(default_factory=set)
+    group: int | None = None
 
 
 class Supervisor:
@@ -132,7 +132,7 @@ class Supervisor:
         finally:
             os.close(output)
         child.started_at = self._clock()
-        child.groups = groups.living(child.groups) | {child.process.pid}
+        child.group = child.process.pid
         self._watchdog.add(child.process.pid)
 
     def _look_after(self, child: Child) -> None:
@@ -144,8 +144,7 @@ class Supervisor:
         status = child.process.poll()
         if status is None:
             return
-        if not child.service.spares_children:
-            self._end([child], patience=1.0)
+        self._end([child], LEFTOVER_PATIENCE)
         if now - child.started_at >= STEADY_AFTER:
             child.delay = FIRST_DELAY
         name, delay = child.service.name, child.delay
@@ -158,12 +157,12 @@ class Supervisor:
         child.delay = min(child.delay * 2, LONGEST_DELAY)
 
     def _end(self, children: list[Child], patience: float) -> None:
-        ending = set().union(*(child.groups for child in children))
+        ending = {child.group for child in children if child.group is not None}
         groups.end(ending, patience)
         for child in children:
             if child.process is not None:
                 child.process.poll()
-            child.groups.clear()
+            child.group = None
         for group in ending:
             self._watchdog.discard(group)
 

@@ -8,50 +8,24 @@ import os
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
 
-import httpx
 import psutil
 
 from fl_server.platform import ports
+from tests.e2e.api import ADMIN, PASSWORD, RESEARCHER, Api, until
 
 ROOT = Path(__file__).resolve().parents[2]
-PERIOD = 0.05  # seconds between two looks
-UP_SECONDS = 60.0
+UP_SECONDS = 90.0
 DOWN_SECONDS = 30.0
 CALL_SECONDS = 40.0
-WARMED_UP = 90.0  # seconds that two busy cores may take for a run's first round
-ADMIN, RESEARCHER = "ada", "rosa"
-PASSWORD = "open-clusters-7"
 PEOPLE = f"""
 from django.contrib.auth.models import Group, User
 for name, role in (({ADMIN!r}, "admin"), ({RESEARCHER!r}, "researcher")):
     User.objects.create_user(name, password={PASSWORD!r}).groups.add(Group.objects.get(name=role))
 """
-SPEC = {
-    "model": {"name": "lenet"},
-    "dataset": {"name": "fashion-mnist", "options": {"source": "sample"}},
-    "rounds": 2,
-    "training": {"batch_size": 32, "learning_rate": 0.05, "momentum": 0.9},
-    "participation": {"min_devices": 2, "max_devices": 2},
-    "metric": {"name": "accuracy", "direction": "maximize"},
-    "seed": 7,
-}
-ENDED = ("completed", "failed", "cancelled")
-T = TypeVar("T")
-
-
-def until(fact: Callable[[], T], what: str, seconds: float = 30.0) -> T:
-    """What `fact` gives as soon as it gives something; a failure says what did not come true."""
-    deadline = time.monotonic() + seconds
-    while not (found := fact()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(PERIOD)
-    return found
 
 
 def marked(folder: Path) -> list[psutil.Process]:
@@ -73,69 +47,6 @@ def kill(processes: list[psutil.Process]) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(processes, timeout=5)
-
-
-class Api:
-    """The REST API with one person's token."""
-
-    def __init__(self, url: str, verify: ssl.SSLContext | bool, user: str) -> None:
-        self.http = httpx.Client(base_url=url, verify=verify, timeout=20)
-        body = {"username": user, "password": PASSWORD}
-        token = self.http.post("/api/v1/auth/token", json=body).raise_for_status().json()["access"]
-        self.http.headers["Authorization"] = f"Bearer {token}"
-
-    def get(self, path: str, **query: Any) -> Any:
-        return self.http.get(f"/api/v1/{path}", params=query).raise_for_status().json()
-
-    def rows(self, path: str, **query: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get(path, page_size=100, **query)["results"]
-        return found
-
-    def post(self, path: str, body: Any = None) -> Any:
-        return self.http.post(f"/api/v1/{path}", json=body or {}).raise_for_status().json()
-
-    def refused(self, path: str, body: Any) -> tuple[int, dict[str, Any]]:
-        answer = self.http.post(f"/api/v1/{path}", json=body)
-        assert answer.is_client_error, answer.text
-        return answer.status_code, answer.json()["error"]
-
-    def code(self, **changes: Any) -> dict[str, Any]:
-        wanted = {"label": "Desks", "max_uses": 10, "valid_hours": 1, "approves": True}
-        issued: dict[str, Any] = self.post("enrolment/codes", wanted | changes)
-        return issued
-
-    def job(self, name: str, **changes: Any) -> "Job":
-        return Job(self, self.post("jobs", {"name": name, "spec": SPEC | changes})["id"])
-
-
-class Job:
-    def __init__(self, api: Api, number: int) -> None:
-        self.api, self.number = api, number
-
-    def now(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.api.get(f"jobs/{self.number}")
-        return found
-
-    def rounds(self) -> list[dict[str, Any]]:
-        return sorted(self.api.rows(f"jobs/{self.number}/rounds"), key=lambda row: row["number"])
-
-    def parts(self, **query: Any) -> list[dict[str, Any]]:
-        return self.api.rows(f"jobs/{self.number}/participations", **query)
-
-    def checkpoints(self) -> dict[int, dict[str, Any]]:
-        return {row["round"]: row for row in self.api.rows(f"jobs/{self.number}/checkpoints")}
-
-    def training(self, round_number: int, name: str) -> bool:
-        """Whether the device of that name is training that round right now."""
-        parts = self.parts(round=round_number, status="training")
-        return any(part["device_name"] == name for part in parts)
-
-    def ended(self, seconds: float = WARMED_UP) -> dict[str, Any]:
-        return until(lambda: (now := self.now())["status"] in ENDED and now, "the job ended", seconds)
-
-    def completed(self, seconds: float = WARMED_UP) -> None:
-        end = self.ended(seconds)
-        assert end["status"] == "completed", (end["reason"], self.parts())
 
 
 class Client:
@@ -223,13 +134,12 @@ class Platform:
     def start(self) -> None:
         with (self.folder / "up.log").open("ab") as log:
             before = log.tell()
-            self.supervisor = subprocess.Popen(
+            started = subprocess.Popen(
                 [sys.executable, "manage.py", "up"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
-        until(
-            lambda: "is ready at" in self.said(before) or self.supervisor.poll() is not None, "up", UP_SECONDS
-        )
-        assert self.supervisor.poll() is None, self.said(before)
+        self.supervisor = started
+        until(lambda: "is ready at" in self.said(before) or started.poll() is not None, "up", UP_SECONDS)
+        assert started.poll() is None, self.said(before)
 
     def said(self, since: int = 0) -> str:
         return (self.folder / "up.log").read_bytes()[since:].decode()

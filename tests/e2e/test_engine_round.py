@@ -1,7 +1,4 @@
-"""Rounds through the real engine: SuperLink and SuperExec as the Procfile has them, nodes behind the gateway.
-
-This process plays Celery and the devices' sockets, so that a device may do what our client never would.
-"""
+"""Rounds through the real engine: SuperLink and SuperExec as the Procfile has them, behind the gateway."""
 
 import os
 import subprocess
@@ -9,49 +6,31 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
-from django.db import connection, connections
-from django.utils import timezone
-from flwr.app import Message, RecordDict
+from django.db import connection
+from flwr.app import RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from fl_client import weights
-from fl_client.fleet import FleetError, FleetLink
-from fl_client.frames import Frame
-from fl_client.session import Session
 from fl_client.worker_process import WorkerProcess
-from fl_server import bus, evaluation, events, roles
 from fl_server.exceptions import Conflict
-from fl_server.flower import control, engine, fleet, launch
-from fl_server.models import Device, Participation, TrainingJob
+from fl_server.flower import control, engine
+from fl_server.models import Participation
 from fl_server.platform import groups, ports
-from fl_server.services import checkpoints, jobs, participations, runs, scheduling, supervision
-from tests.server.world import person
+from tests.e2e.desks import Arrays, Company, CrookedLink, CutOffLink, QuickWorker, Tamper, public_pem
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
-JOB_SECONDS = 120.0
 Status = Participation.Status
-Arrays = dict[str, np.ndarray]
-SPEC = {
-    "model": {"name": "lenet"},
-    "dataset": {"name": "fashion-mnist", "options": {"source": "sample"}},
-    "training": {"batch_size": 32, "learning_rate": 0.05},
-    "evaluation": "off",
-    "metric": {"name": "accuracy", "direction": "maximize"},
-}
 
 
 def database_url() -> str:
@@ -110,63 +89,6 @@ def _inside_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(TaskIdentity, name, 1)
 
 
-class QuickWorker:
-    """Prepares and trains at once: every weight gets 0.001."""
-
-    def __init__(self, on_frame: Any) -> None:
-        self._on_frame = on_frame
-
-    def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
-        if header["type"] == "prepare":
-            run = header["assignment"]["run"]
-            self._on_frame(self, Frame({"type": "prepared", "run": run, "rows": 1, "seconds": 0.0}))
-        elif header["type"] == "train":
-            arrays = {name: array + np.float32(0.001) for name, array in weights.unpack(payload).items()}
-            at = {key: header[key] for key in ("run", "round", "fence")}
-            result = {"type": "result", **at, "examples": 10, "metrics": {"train-loss": 0.5}}
-            self._on_frame(self, Frame(result, weights.pack(arrays)))
-
-    def end(self) -> None:
-        pass
-
-
-Tamper = Callable[[RecordDict], None]
-
-
-class CrookedLink:
-    """The real link, but what it hands in has been tampered with."""
-
-    def __init__(self, inner: FleetLink, tamper: Tamper) -> None:
-        self.inner = inner
-        self._tamper = tamper
-
-    def __enter__(self) -> "CrookedLink":
-        self.inner.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.inner.__exit__(*error)
-
-    def pull(self) -> Message | None:
-        return self.inner.pull()
-
-    def reply(self, to: Message, content: RecordDict, seconds: float) -> None:
-        self._tamper(content)
-        self.inner.reply(to, content, seconds)
-
-
-class CutOffLink(CrookedLink):
-    """The message gets through, its objects do not; and its owner claims that they did."""
-
-    def reply(self, to: Message, content: RecordDict, seconds: float) -> None:
-        self.inner._client.PushObject = self._lose  # type: ignore[method-assign]
-        with pytest.raises(FleetError):
-            self.inner.reply(to, content, seconds)
-
-    def _lose(self, request: Any) -> Any:
-        raise ValueError("cut off")
-
-
 def tampering(change: Callable[[Arrays], None]) -> Tamper:
     def tamper(content: RecordDict) -> None:
         arrays = {name: array.copy() for name, array in weights.unpack(content["fit"]["weights"]).items()}
@@ -202,123 +124,6 @@ def shrink(arrays: Arrays) -> None:
     arrays[bias(arrays)] = np.zeros(1, dtype=np.float32)
 
 
-@dataclass
-class Desk:
-    """A device with its session; this process is its socket."""
-
-    device: Device
-    key: ec.EllipticCurvePrivateKey
-    session: Session
-    said: list[dict[str, Any]] = field(default_factory=list)
-    connected: bool = True
-
-
-class Company:
-    def __init__(self, web: str) -> None:
-        self.web = web
-        self.owner = person(f"rosa-{time.monotonic_ns()}", roles.RESEARCHER)
-        self.desks: dict[str, Desk] = {}
-
-    def hire(
-        self,
-        name: str,
-        wrap: Callable[[FleetLink], AbstractContextManager[Any]] = lambda link: link,
-        worker: Any = QuickWorker,
-    ) -> Desk:
-        key = ec.generate_private_key(ec.SECP256R1())
-        device = Device.objects.create(
-            owner=self.owner,
-            name=name,
-            status=Device.Status.APPROVED,
-            identity_key=f"{name}-{time.monotonic_ns()}",
-            node_key=public_pem(key),
-            last_seen=timezone.now(),
-            hardware={"cores": 2, "ram_bytes": 8e9},
-        )
-        fleet.settle()
-        device.refresh_from_db()
-        node = int(device.node_id)
-        session = Session(
-            lambda: wrap(FleetLink(self.web, key, node, ca=None)), lambda said: self._hear(desk, said), worker
-        )
-        desk = self.desks[name] = Desk(device, key, session)
-        bus.get().subscribe(events.device_group(device.pk), lambda event: self._tell(desk, event["payload"]))
-        return desk
-
-    def _hear(self, desk: Desk, said: dict[str, Any]) -> None:
-        desk.said.append(said)
-        if not desk.connected:
-            return
-        try:
-            if said["type"] == "ready":
-                participations.ready(desk.device, said["run"], said["fence"], said["round"])
-            elif said["type"] == "uploaded":
-                participations.uploaded(desk.device, said["run"], said["round"])
-            elif said["type"] == "failed":
-                at = (said["run"], said["round"], said["code"], said["message"])
-                participations.failed(desk.device, *at)
-        finally:
-            connections.close_all()
-
-    def _tell(self, desk: Desk, told: dict[str, Any]) -> None:
-        if not desk.connected:
-            return
-        if told["type"] == "reserve":
-            desk.session.start(told["assignment"])
-        elif told["type"] in ("wake", "abandon"):
-            getattr(desk.session, told["type"])(told["run"], told["round"])
-        elif told["type"] == "release":
-            desk.session.release(told["run"])
-
-    def cut_off(self, name: str) -> None:
-        """As if its power was gone: nothing more is heard, and its socket closes."""
-        desk = self.desks[name]
-        desk.connected = False
-        participations.gone(desk.device)
-        desk.session.close()
-
-    def submit(self, **changes: Any) -> TrainingJob:
-        count = {"min_devices": len(self.desks), "max_devices": len(self.desks)}
-        participation = count | changes.pop("participation", {})
-        return jobs.create(
-            self.owner, "clothes", SPEC | {"participation": participation} | changes, submit=True
-        )
-
-    def work(self, job: TrainingJob, until: Callable[[], object] | None = None) -> None:
-        """What Celery does, until the job has ended or something has come true."""
-        deadline = time.monotonic() + JOB_SECONDS
-        while job.status not in TrainingJob.TERMINAL and not (until and until()):
-            assert time.monotonic() < deadline, (job.status, job.reason, job.waiting)
-            here = [desk.device.pk for desk in self.desks.values() if desk.connected]
-            Device.objects.filter(pk__in=here).update(last_seen=timezone.now())
-            supervision.check_runs()
-            for run in scheduling.claim_next():
-                evaluation.prepare(run)
-                if runs.launched(run):
-                    launch.start(run)
-                runs.announce(run)
-            time.sleep(0.1)
-            job.refresh_from_db()
-
-    def parts(self, job: TrainingJob, round_number: int = 1) -> dict[str, Participation]:
-        found = Participation.objects.filter(run__job=job, round_number=round_number).select_related("device")
-        return {part.device.name: part for part in found}
-
-    def model(self, job: TrainingJob, round_number: int) -> Arrays:
-        stored = job.checkpoints.get(round_number=round_number)
-        return weights.unpack(checkpoints.file_path(stored).read_bytes())
-
-    def close(self) -> None:
-        for desk in self.desks.values():
-            desk.session.close()
-        fleet.settle()
-
-
-def public_pem(key: ec.EllipticCurvePrivateKey) -> str:
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
-
-
 @pytest.fixture
 def company(web: str, transactional_db: None) -> Iterator[Company]:
     made = Company(web)
@@ -342,7 +147,7 @@ def test_two_devices_train_a_job_through_the_gateway_with_node_authentication(co
     monkeypatch.setenv("CONSTELLATION_DEVICE", "cpu")
     for name in ("one", "two"):
         company.hire(name, worker=WorkerProcess)
-    job = company.submit(rounds=2)
+    job = company.submit(rounds=2, participation={"quorum": 2})
     company.work(job)
     assert (job.status, job.reason) == ("completed", "All 2 rounds are done.")
     assert [(r.number, r.accepted, r.rejected) for r in job.rounds.order_by("number")] == [

@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 from fl_server.platform import ports
-from tests.e2e.platform import ADMIN, ROOT, Api, Client, Platform
+from tests.e2e.api import ADMIN, Api
+from tests.e2e.platform import ROOT, Client, Platform
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 SERVER_ADDRESS, LAPTOP_ADDRESS = "10.77.0.1", "10.77.0.2"

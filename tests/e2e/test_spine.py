@@ -13,11 +13,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from fl_client import models, weights
-from tests.e2e.platform import PASSWORD, RESEARCHER, SPEC, Api, Job, Platform, running, until
+from tests.e2e.api import PASSWORD, RESEARCHER, SPEC, WARMED_UP, Api, Job, until
+from tests.e2e.platform import Platform, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 DESKS = ("desk-1", "desk-2")
-ROUNDS = 3
+ROUNDS = 2
 
 
 class LivePage:
@@ -164,7 +165,7 @@ def test_a_cancelled_job_ends_within_seconds_and_frees_its_devices(
     platform: Platform, researcher: Api
 ) -> None:
     job = researcher.job("Endless", rounds=1000)
-    until(lambda: job.training(1, "desk-1"), "the first round trains", 60)
+    until(lambda: job.training(1, "desk-1"), "the first round trains", WARMED_UP)
     researcher.post(f"jobs/{job.number}/cancel")
     assert job.now()["status"] == "cancelled"
     platform.online(researcher, *DESKS, seconds=10)

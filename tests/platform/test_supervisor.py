@@ -103,20 +103,15 @@ def test_a_child_that_ignores_the_polite_signal_is_killed(tmp_path: Path) -> Non
     child.stdout.close()
 
 
-def test_children_of_a_dead_child_end_unless_it_spares_them(supervisor: Supervisor, tmp_path: Path) -> None:
-    notes = {name: tmp_path / f"{name}.pid" for name in ("ends", "spares")}
-    supervisor.start(python("ends", PARENT, str(notes["ends"])))
-    supervisor.start(python("spares", PARENT, str(notes["spares"]), spares_children=True))
-    until(lambda: all(note.exists() and note.read_text() for note in notes.values()))
-    grandchildren = {name: int(note.read_text()) for name, note in notes.items()}
-    before = {name: supervisor.pid(name) for name in notes}
-    for pid in before.values():
-        os.kill(pid, signal.SIGKILL)
-    until(lambda: all(supervisor.pid(name) not in (None, before[name]) for name in notes), supervisor.tick)
-    assert gone(grandchildren["ends"])
-    assert not gone(grandchildren["spares"])
-    supervisor.stop()
-    assert gone(grandchildren["spares"])
+def test_children_of_a_dead_child_end_before_it_starts_again(supervisor: Supervisor, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    supervisor.start(python("parent", PARENT, str(note)))
+    until(lambda: note.exists() and note.read_text())
+    grandchild, before = int(note.read_text()), supervisor.pid("parent")
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    until(lambda: supervisor.pid("parent") is None, supervisor.tick)
+    assert gone(grandchild)
 
 
 def test_a_service_added_from_another_thread_starts(supervisor: Supervisor) -> None:
