@@ -243,8 +243,21 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-    # One line per heartbeat and per object says nothing to a person.
-    "loggers": {"httpx": {"level": "WARNING"}, "celery.app.trace": {"level": "WARNING"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line"},
+        # Flower discards what a ServerApp prints.
+        "serverapp": {
+            "class": "logging.handlers.RotatingFileHandler",
+            "filename": str(LOGS_DIR / "serverapp.log"),
+            "maxBytes": 5_000_000,
+            "backupCount": 1,
+            "delay": True,
+            "formatter": "line",
+        },
+    },
+    "root": {"handlers": ["serverapp" if IS_SERVERAPP else "console"], "level": "INFO"},
+    # One line per heartbeat, tick and object says nothing to a person.
+    "loggers": {
+        name: {"level": "WARNING"} for name in ("httpx", "celery.app.trace", "celery.worker.strategy")
+    },
 }

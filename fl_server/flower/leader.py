@@ -38,10 +38,12 @@ def lead(grid: Grid, run_id: int, fence: int) -> None:
     stop = threading.Event()
     engine.quicken_pulls()
     runs.start(run)
+    logger.info("%s starts with round %s", run, run.first_round)
     with Lease(run, stop):
         try:
             Leader(grid, run, stop).train()
             persist(lambda: runs.complete(run))
+            logger.info("%s is complete", run)
         except (Stopped, runs.Superseded) as exc:
             logger.info("%s ends early: %s", run, exc)
         except TooFewReplies as exc:
@@ -49,11 +51,13 @@ def lead(grid: Grid, run_id: int, fence: int) -> None:
         except Diverged as exc:
             _fail(run, "diverged", str(exc))
         except Exception as exc:
+            logger.exception("%s failed", run)
             _fail(run, "error", f"{type(exc).__name__}: {exc}", traceback.format_exc())
             raise
 
 
 def _fail(run: Run, code: str, reason: str, trace: str = "") -> None:
+    logger.warning("%s fails: %s", run, reason)
     persist(lambda: runs.fail(run, code, reason, trace))
 
 
@@ -163,6 +167,10 @@ class Leader:
             metrics=dict(outcome.metrics),
         )
         persist(lambda: rounds.commit(self._run, report, file, evaluate=self._evaluates(outcome.round)))
+        logger.info(
+            "round %s of job %s: %s accepted, %s rejected, %.2f s",
+            *(outcome.round, self._run.job_id, outcome.accepted, outcome.rejected, outcome.seconds),
+        )
 
     def _write(self, outcome: RoundOutcome) -> rounds.CheckpointFile:
         job, number = self._run.job_id, self._run.number

@@ -65,7 +65,12 @@ def persist(write: Callable[[], T]) -> T:
         try:
             return write()
         except (OperationalError, InterfaceError) as exc:
-            if time.monotonic() > give_up:
+            if _is_hopeless(exc) or time.monotonic() > give_up:
                 raise
             logger.warning("not written, trying again: %s", exc)
             pause.wait(RETRY_EVERY)
+
+
+def _is_hopeless(error: Exception) -> bool:
+    """SQLite reports a table or column that is not there with the same class as a lock."""
+    return str(error).startswith("no such")

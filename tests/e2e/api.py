@@ -20,6 +20,8 @@ SPEC = {
     "metric": {"name": "accuracy", "direction": "maximize"},
     "seed": 7,
 }
+# A round waits for both, however slow one of them starts.
+BOTH = {"min_devices": 2, "max_devices": 2, "quorum": 2}
 ENDED = ("completed", "failed", "cancelled")
 T = TypeVar("T")
 
@@ -83,10 +85,10 @@ class Job:
     def checkpoints(self) -> dict[int, dict[str, Any]]:
         return {row["round"]: row for row in self.api.rows(f"jobs/{self.number}/checkpoints")}
 
-    def training(self, round_number: int, name: str) -> bool:
-        """Whether the device of that name is training that round right now."""
-        parts = self.parts(round=round_number, status="training")
-        return any(part["device_name"] == name for part in parts)
+    def trained_by(self, name: str) -> int | None:
+        """The round that the device of that name trains right now."""
+        parts = self.parts(status="training")
+        return next((part["round"] for part in parts if part["device_name"] == name), None)
 
     def ended(self, seconds: float = WARMED_UP) -> dict[str, Any]:
         until(lambda: self.now()["status"] in ENDED, "the job ended", seconds)

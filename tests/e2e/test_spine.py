@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from fl_client import models, weights
-from tests.e2e.api import PASSWORD, RESEARCHER, SPEC, WARMED_UP, Api, Job, until
+from tests.e2e.api import BOTH, PASSWORD, RESEARCHER, SPEC, WARMED_UP, Api, Job, until
 from tests.e2e.platform import Platform, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
@@ -75,7 +75,8 @@ def researcher(platform: Platform) -> Api:
 
 @pytest.fixture(scope="module")
 def trained(platform: Platform, researcher: Api) -> Iterator[Trained]:
-    draft = researcher.post("jobs", {"name": "Clothes", "spec": SPEC | {"rounds": ROUNDS}, "submit": False})
+    spec = SPEC | {"rounds": ROUNDS, "participation": BOTH}
+    draft = researcher.post("jobs", {"name": "Clothes", "spec": spec, "submit": False})
     made = Trained(Job(researcher, draft["id"]), LivePage(platform, f"job-{draft['id']}"))
     until(lambda: made.page.of("hello"), "the page is connected")
     researcher.post(f"jobs/{draft['id']}/submit")
@@ -165,7 +166,7 @@ def test_a_cancelled_job_ends_within_seconds_and_frees_its_devices(
     platform: Platform, researcher: Api
 ) -> None:
     job = researcher.job("Endless", rounds=1000)
-    until(lambda: job.training(1, "desk-1"), "the first round trains", WARMED_UP)
+    until(lambda: job.trained_by("desk-1"), "a round trains", WARMED_UP)
     researcher.post(f"jobs/{job.number}/cancel")
     assert job.now()["status"] == "cancelled"
     platform.online(researcher, *DESKS, seconds=10)
