@@ -1,5 +1,6 @@
 """What Flower runs for every run: names `app`, hands over to `leader`."""
 
+import logging
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "constellation_web.settings")
@@ -12,6 +13,9 @@ from flwr.app import Context  # noqa: E402  Django must be ready before our modu
 from flwr.serverapp import Grid, ServerApp  # noqa: E402
 
 from fl_server.flower import leader  # noqa: E402
+
+# Flower tells every step of every round; ours are in the log already.
+logging.getLogger("flwr").setLevel(logging.WARNING)
 
 app = ServerApp()
 
