@@ -19,9 +19,12 @@ REPEATED_EXPIRE = 2.0
 def tick() -> None:
     """Supervise, settle with the engine, start what may start."""
     supervision.check_runs()
-    for run in scheduling.claim_next():
+    claimed = scheduling.claim_next()
+    # Before anything that needs the queue, which may be down.
+    for run in claimed:
         for reservation in selectors.active_reservations(run):
             runs.announce(reservation)
+    for run in claimed:
         prepare_run.delay(run.pk)
         launch_run.delay(run.pk)
     _repeat_what_was_lost()

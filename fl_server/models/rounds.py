@@ -53,7 +53,7 @@ class Participation(models.Model):
         Status.LOST: {Status.ACCEPTED, Status.REJECTED, Status.LATE},
     }
     ACTIVE = frozenset({Status.SELECTED} | _WORKING)
-    TERMINAL = frozenset(_OPEN_NEXT)
+    TERMINAL = frozenset(_OPEN_NEXT - {Status.LOST})
 
     run = models.ForeignKey("fl_server.Run", on_delete=models.CASCADE, related_name="participations")
     round_number = models.PositiveIntegerField()

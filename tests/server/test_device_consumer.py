@@ -127,7 +127,7 @@ def test_a_reserved_device_finds_its_assignment_in_the_welcome_and_hears_the_nex
         await socket.say(HELLO)
         await socket.say({"type": "ready", "run": run.pk, "fence": 1})
         await presence_becomes("training")
-        await db(runs.announce)(run)
+        await db(runs.announce)(await db(run.reservations.get)())
         assert (await socket.hear())["type"] == "reserve"
         await db(events.tell_device)(machine.device.pk, type="wake", run=run.pk, round=1)
         assert await socket.hear() == {"type": "wake", "run": run.pk, "round": 1}

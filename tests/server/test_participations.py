@@ -119,3 +119,11 @@ def test_the_run_hears_of_uploads_failures_and_closed_sockets(run: Run, device: 
     assert {m["group"] for m in heard} == {f"run-{run.pk}"}
     assert {m["node"] for m in heard} == {device.node_id}
     assert (len(heard[1]["code"]), len(heard[1]["message"]), heard[2]["final"]) == (40, 500, False)
+
+
+def test_a_socket_that_is_older_than_its_node_still_speaks_for_it(run: Run, device: Device) -> None:
+    Device.objects.filter(pk=device.pk).update(node_id="4711")
+    device.node_id = ""
+    with cluster.heard() as heard:
+        participations.uploaded(device, run.pk, 1)
+    assert [m["node"] for m in heard] == ["4711"]

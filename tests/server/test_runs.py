@@ -44,7 +44,8 @@ def test_each_reserved_device_is_told_its_own_partition() -> None:
     devices = cluster.idle_devices(2)
     run = cluster.claimed()
     with cluster.heard() as heard:
-        runs.announce(run)
+        for reservation in run.reservations.all():
+            runs.announce(reservation)
     reserve = {message["group"]: message["assignment"] for message in of("reserve", heard)}
     assert set(reserve) == {f"device-{device.pk}" for device in devices}
     assert sorted(told["partition"]["index"] for told in reserve.values()) == [0, 1]

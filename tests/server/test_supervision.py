@@ -3,8 +3,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from fl_server.models import Device, Reservation, Run, TrainingJob
-from fl_server.services import devices, jobs, runs, supervision
+from fl_server.models import Checkpoint, Device, Reservation, Run, TrainingJob
+from fl_server.services import checkpoints, devices, jobs, participations, rounds, runs, supervision
 from tests.server import cluster, world
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
@@ -96,11 +96,45 @@ def test_checking_twice_changes_nothing_more() -> None:
 def test_a_run_whose_preparation_got_lost_is_found_after_ten_seconds() -> None:
     cluster.idle("desk")
     run = cluster.claimed()
-    assert supervision.unprepared() == []
+    assert not supervision.unprepared().exists()
     created_ago(run, 11)
-    assert supervision.unprepared() == [run]
+    assert list(supervision.unprepared()) == [run]
     runs.prepared(run, [1])
-    assert supervision.unprepared() == []
+    assert not supervision.unprepared().exists()
+
+
+def test_a_launch_that_got_lost_is_found_after_ten_seconds() -> None:
+    cluster.idle("desk")
+    run = cluster.claimed()
+    assert not supervision.unlaunched().exists()
+    created_ago(run, 11)
+    assert list(supervision.unlaunched()) == [run]
+    runs.launched(run)
+    assert not supervision.unlaunched().exists()
+
+
+def test_a_reservation_that_a_device_never_heard_of_is_found_until_it_is_ready() -> None:
+    device = cluster.idle("desk")
+    run = cluster.claimed()
+    assert not supervision.unready().exists()
+    run.reservations.update(reserved_at=timezone.now() - timedelta(seconds=11))
+    assert [found.device for found in supervision.unready()] == [device]
+    participations.ready(device, run.pk, run.fence)
+    assert not supervision.unready().exists()
+
+
+def test_the_last_round_of_an_ended_job_is_found_when_its_evaluation_got_lost() -> None:
+    cluster.idle("desk")
+    run = cluster.led()
+    report = rounds.RoundReport(number=1, started_at=timezone.now(), finished_at=timezone.now())
+    rounds.commit(run, report, rounds.CheckpointFile("a", "0" * 64, 1), evaluate=False)
+    runs.complete(run)
+    assert not supervision.unevaluated().exists()
+    checkpoint = Checkpoint.objects.get(round_number=1)
+    Checkpoint.objects.update(created_at=timezone.now() - timedelta(seconds=11))
+    assert list(supervision.unevaluated()) == [checkpoint]
+    checkpoints.evaluated(checkpoint, {"loss": 1.0, "accuracy": 0.5})
+    assert not supervision.unevaluated().exists()
 
 
 def test_the_engine_is_told_of_new_devices_revoked_devices_and_ended_runs() -> None:
