@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.app import Message, RecordDict
-from flwr.app.message import remove_content_from_message
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app.message import make_message, remove_content_from_message
 from flwr.common.constant import TIMESTAMP_HEADER
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import (
@@ -27,6 +27,7 @@ from flwr.proto.fleet_pb2 import (
     PushMessagesRequest,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
 from flwr.supercore.inflatable.inflatable_object import (
@@ -51,6 +52,8 @@ from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpI
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supernode.fleet_http_client import FleetHttpClient
+
+from fl_client.wire import FIT
 
 log = logging.getLogger("constellation.fleet")
 
@@ -99,6 +102,15 @@ def _mapped(what: str) -> Iterator[None]:
     except ValueError as exc:
         # A network that answers by itself, as a hotel's does before one logs in, sends no protobuf.
         raise FleetError(f"{what}: the answer is not the engine's ({exc})", retry=True) from exc
+
+
+def lone_record(tree: ObjectTree) -> str:
+    """The id of a message's only record, which is FIT then; the objects around it cost a request each and say
+    nothing new. Empty for a message of several records or none."""
+    if len(tree.children) == 1 and len(tree.children[0].children) == 1:
+        record = tree.children[0].children[0]
+        return "" if record.children else str(record.object_id)
+    return ""
 
 
 class FleetLink:
@@ -179,21 +191,33 @@ class FleetLink:
             if not response.messages_list:
                 return None
             metadata = message_from_proto(response.messages_list[0]).metadata
-            tree = response.message_object_trees[0]
+            parts = [part.object_id for part in iterate_object_tree(response.message_object_trees[0])]
+            record = lone_record(response.message_object_trees[0])
             contents = pull_objects(
-                [part.object_id for part in iterate_object_tree(tree)],
+                [record] if record else parts,
                 make_pull_object_fn_protobuf(self._client.PullObject, self._node, metadata.run_id),
                 max_time=PULL_SECONDS,
                 initial_backoff=FIRST_LOOK_AGAIN,
             )
-            make_confirm_message_received_fn_protobuf(
-                self._client.ConfirmMessageReceived, self._node, metadata.run_id
-            )(metadata.message_id)
-            message = inflate_object_from_contents(metadata.message_id, contents)
-        if not isinstance(message, Message):
-            raise FleetError(f"pull: {type(message).__name__} came instead of a message", retry=False)
+        if record:
+            content = RecordDict({FIT: ConfigRecord.inflate(contents[record])})
+            message = make_message(metadata=metadata, content=content)
+        else:
+            message = cast(Message, inflate_object_from_contents(metadata.message_id, contents))
         message.metadata.__dict__["_message_id"] = metadata.message_id
         return message
+
+    def confirm(self, message: Message) -> None:
+        """The engine may forget a message that was pulled. Its run's end makes it forget what was missed."""
+        metadata = message.metadata
+        confirm = make_confirm_message_received_fn_protobuf(
+            self._client.ConfirmMessageReceived, self._node, metadata.run_id
+        )
+        try:
+            with _mapped("confirm"):
+                confirm(metadata.message_id)
+        except FleetError as exc:
+            log.info("%s", exc)
 
     def reply(self, to: Message, content: RecordDict, seconds: float) -> None:
         """Answer a message, with all its objects. The same answer may be given again after a failure."""

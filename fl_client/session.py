@@ -282,6 +282,7 @@ class Session:
         self._work, self._answered = None, work
         self._done_round = work.instruction.round
         self._send({"type": "uploaded", **work.at})
+        link.confirm(work.message)
         self._next_look = 0.0 if self._woken else time.monotonic() + LOOK_EVERY
 
     def _on_worker_gone(self) -> None:

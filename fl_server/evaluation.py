@@ -20,9 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 def warm_up() -> None:
-    """Pay torch's start once, in the process that evaluates."""
+    """Pay the libraries' start once, in the process that evaluates, before the first job waits for it."""
     torch.set_num_threads(1)
     devices.warm_up(devices.pick_device())
+    partitions.sizes("iid", {}, torch.zeros(2, dtype=torch.long), 2, 0)
 
 
 def prepare(run: Run) -> None:

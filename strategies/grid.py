@@ -7,6 +7,7 @@ deadline, whichever is first.
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -18,26 +19,21 @@ from strategies.link import Link, Waiting, check_stop, next_signal
 JOIN_POLL = 0.25
 
 
-class DeviceGrid(Grid):
-    def __init__(
-        self, inner: Grid, link: Link, waiting: Waiting, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+class DelegatingGrid(Grid):
+    """A grid around another one that changes nothing."""
+
+    def __init__(self, inner: Grid) -> None:
         super().__init__()
         self._inner = inner
-        self._link = link
-        self._waiting = waiting
-        self._clock = clock
-        self._late = LateReplies(inner, link)
-        self._joined = False
 
-    def set_run(self, run):  # type: ignore[no-untyped-def]
+    def set_run(self, run: Any) -> None:
         self._inner.set_run(run)
 
     @property
-    def run(self):  # type: ignore[no-untyped-def]
+    def run(self) -> Any:
         return self._inner.run
 
-    def create_message(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+    def create_message(self, *args: Any, **kwargs: Any) -> Message:
         return self._inner.create_message(*args, **kwargs)
 
     def get_node_ids(self) -> Iterable[int]:
@@ -48,6 +44,23 @@ class DeviceGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         return self._inner.pull_messages(message_ids)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        return self._inner.send_and_receive(messages, timeout=timeout)
+
+
+class DeviceGrid(DelegatingGrid):
+    def __init__(
+        self, inner: Grid, link: Link, waiting: Waiting, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(inner)
+        self._link = link
+        self._waiting = waiting
+        self._clock = clock
+        self._late = LateReplies(inner, link)
+        self._joined = False
 
     def gather(self, reserved: Callable[[], set[int]], needed: int) -> list[int]:
         """Wait for the devices of the next round: all of them before the first, afterwards whoever is there.

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 
 from fl_server import spec
 from fl_server.flower import engine
+from fl_server.flower.grid import QuickGrid
 from fl_server.flower.lease import Lease, persist
 from fl_server.flower.link import SocketLink
 from fl_server.models import Participation, Run
@@ -68,7 +69,7 @@ class Leader:
         self._link = SocketLink(run, stop)
         wait = self._spec.participation
         waiting = Waiting(deadline=wait.round_deadline_seconds, quorum=wait.quorum, grace=wait.grace_seconds)
-        self._grid = DeviceGrid(grid, self._link, waiting)
+        self._grid = DeviceGrid(QuickGrid(grid), self._link, waiting)
         self._needed = wait.quorum or 1
         self._started = timezone.now()
         self._planned: list[int] = []

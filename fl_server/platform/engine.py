@@ -81,7 +81,7 @@ def superexec_environment() -> dict[str, str]:
     return {
         **superlink_environment(),
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",
         "PYTHONPATH": str(settings.BASE_DIR),
         "DJANGO_SETTINGS_MODULE": "constellation_web.settings",
         "CONSTELLATION_HOME": str(settings.CONSTELLATION_HOME),

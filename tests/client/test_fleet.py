@@ -229,7 +229,9 @@ def test_a_message_comes_whole_and_is_confirmed(engine):
     with link_to(engine) as link:
         message = link.pull()
         assert link.pull() is None
-    assert message is not None
+        assert message is not None
+        assert engine.confirmed == []
+        link.confirm(message)
     assert message.metadata.message_id == sent.metadata.message_id
     assert message.metadata.group_id == "3"
     assert message.content["chunk-001"]["weights"] == b"y" * 1000

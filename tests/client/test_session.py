@@ -68,6 +68,9 @@ class Engine:
         assert seconds >= 0
         self.replies.put(dict(content["fit"]))
 
+    def confirm(self, message: Any) -> None:
+        """Nothing waits for it."""
+
 
 class Worker:
     """Prepares by itself; trains when the test says so."""
