@@ -74,6 +74,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast ones first: real processes after everything else, the browser before them."""
+    slow = ("browser", "e2e")
+    items.sort(
+        key=lambda item: max(
+            (slow.index(m.name) + 1 for m in item.iter_markers() if m.name in slow), default=0
+        )
+    )
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
     """SQLite in a file: an in-memory database has neither WAL nor the locking that production has."""

@@ -83,11 +83,16 @@ class CrookedLink:
         self._tamper(content)
         self.inner.reply(to, content, seconds)
 
+    def confirm(self, message: Message) -> None:
+        self.inner.confirm(message)
+
 
 class CutOffLink(CrookedLink):
     """The message gets through, its objects do not; and its owner claims that they did."""
 
     def reply(self, to: Message, content: RecordDict, seconds: float) -> None:
+        # The engine keeps one copy of equal contents: an honest device's would do for this one's too.
+        content["fit"]["metrics"] = '{"seconds": 0.123}'
         self.inner._client.PushObject = self._lose  # type: ignore[method-assign]
         with pytest.raises(FleetError):
             self.inner.reply(to, content, seconds)

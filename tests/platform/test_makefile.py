@@ -1,3 +1,4 @@
+import os
 import subprocess
 from pathlib import Path
 
@@ -7,8 +8,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def make(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    # Under `make test` these would make it a part of the outer make.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")
+    }
+    command = ["make", *arguments]
     return subprocess.run(
-        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
 
 
