@@ -29,6 +29,9 @@ class Bus:
         """A forked child inherits the object but not the thread."""
         return self._pid == os.getpid()
 
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
     def send(self, group: str, message: dict[str, Any]) -> None:
         """Publish without waiting. A bus that is down costs the event, never the caller's work."""
         asyncio.run_coroutine_threadsafe(self._send(group, message), self._loop)
@@ -71,6 +74,15 @@ def _hand_over(message: dict[str, Any], group: str, deliver: Callable[[dict[str,
 
 _bus: Bus | None = None
 _lock = threading.Lock()
+
+
+def close() -> None:
+    """Stop listening and sending in this process; whoever asks for the bus again gets a new one."""
+    global _bus
+    with _lock:
+        if _bus is not None and _bus.usable:
+            _bus.stop()
+        _bus = None
 
 
 def get() -> Bus:

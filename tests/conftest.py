@@ -68,6 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    from fl_server import bus
+
+    bus.close()
     if _redis is not None:
         _redis.terminate()
         _redis.wait(REDIS_DEADLINE)
