@@ -137,8 +137,6 @@ WHITENOISE_AUTOREFRESH = DEBUG
 
 _SQLITE = f"sqlite:///{CONSTELLATION_HOME / 'constellation.sqlite3'}"
 DATABASES = {"default": environ.Env.db_url_config(env.text("DATABASE_URL", _SQLITE))}
-# A device's socket says a few things a second; opening the database anew for each costs more than the query.
-DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 30,
