@@ -45,7 +45,7 @@ def secret_file() -> Path:
 def superlink() -> list[str]:
     certificate, key = pki.server_certificate()
     return [
-        _beside_python("flower-superlink"),
+        *(sys.executable, "-m", "fl_server.flower.superlink"),
         *("--host", "127.0.0.1", "--port", str(settings.ENGINE_PORT)),
         *("--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)),
         *("--ssl-ca-certfile", str(pki.ca_path())),
@@ -69,6 +69,7 @@ def superlink_environment() -> dict[str, str]:
     return {
         **{name: os.environ[name] for name in SYSTEM if name in os.environ},
         "PATH": path_with_python(),
+        "PYTHONPATH": str(settings.BASE_DIR),
         "PYTHONUNBUFFERED": "1",
         "FLWR_HOME": str(folder()),
         "FLWR_TELEMETRY_ENABLED": "0",
@@ -82,7 +83,6 @@ def superexec_environment() -> dict[str, str]:
         **superlink_environment(),
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",
-        "PYTHONPATH": str(settings.BASE_DIR),
         "DJANGO_SETTINGS_MODULE": "constellation_web.settings",
         "CONSTELLATION_HOME": str(settings.CONSTELLATION_HOME),
         "CONSTELLATION_SERVERAPP": "1",

@@ -67,12 +67,12 @@ def desks(world: World) -> World:
 def test_a_job_survives_the_death_of_the_superlink(desks: World) -> None:
     job = desks.admin.job("No engine", rounds=2, participation=BOTH)
     until(lambda: len(job.rounds()) == 1, "round 1 is done", WARMED_UP)
-    before = desks.platform.services("flower-superlink")
+    before = desks.platform.services("fl_server.flower.superlink")
     assert len(before) == 1
     kill(before)
     job.completed(120)
     assert [(row["number"], row["accepted"]) for row in job.rounds()] == [(1, 2), (2, 2)]
-    after = desks.platform.services("flower-superlink")
+    after = desks.platform.services("fl_server.flower.superlink")
     assert len(after) == 1
     assert after != before
 

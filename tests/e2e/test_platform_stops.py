@@ -14,7 +14,7 @@ from tests.e2e.platform import Platform, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 GONE_SECONDS = {signal.SIGTERM: 25.0, signal.SIGKILL: 15.0}
-PROGRAMS = {"up", "web", "celery", "flower-superlink", "flower-superexec", "flwr-serverapp"}
+PROGRAMS = {"up", "web", "celery", "fl_server.flower.superlink", "flower-superexec", "flwr-serverapp"}
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,14 @@ import httpx
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.supercore.inflatable import inflatable_utils
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink import config_loader
+from flwr.superlink.federation import NoOpFederationManager
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from constellation_web.gateway import ROUTES
-from fl_server.flower import engine
+from fl_server.flower import engine, superlink
 
 CLIENT = (
     "flwr.app.message.remove_content_from_message",
@@ -70,3 +73,12 @@ def test_the_clients_own_http_client_is_where_the_tests_replace_it():
     client = engine.ControlHttpClient("https://engine")
     assert isinstance(client._client, httpx.Client)
     client.close()
+
+
+def test_the_superlink_keeps_objects_in_memory_and_the_rest_in_its_database(monkeypatch, tmp_path):
+    monkeypatch.setattr(config_loader, "ObjectStoreFactory", superlink.objects_in_memory)
+    database = str(tmp_path / "state.sqlite3")
+    objects, state = config_loader.get_objectstore_linkstate_factories(database, NoOpFederationManager())
+    assert isinstance(objects.store(), InMemoryObjectStore)
+    assert state.database == database
+    assert state.objectstore_factory is objects
