@@ -1,6 +1,7 @@
-"""Every import below Flower's public surface that the server uses; test_flower_internals.py names them.
+"""Every import below Flower's public surface that our server uses; test_flower_internals.py names them.
 
-Flower 1.41.0 is pinned exactly: an upgrade that moves one of these fails here and nowhere else.
+Flower 1.41.0 is pinned exactly: an upgrade that moves one of these fails here. The SuperLink's own launcher,
+a process without Django, has its few in `superlink.py`.
 """
 
 from collections.abc import Iterable, Iterator

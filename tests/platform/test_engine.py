@@ -39,3 +39,11 @@ def test_a_serverapp_learns_no_secret_key(home: Path, monkeypatch: pytest.Monkey
     assert environment["DATABASE_URL"] == "postgres://db/x"
     assert environment["CONSTELLATION_SERVERAPP"] == "1"
     assert "DATABASE_URL" not in engine.superlink_environment()
+
+
+@pytest.mark.parametrize("name", ["CONSTELLATION_LEASE_SECONDS", "CONSTELLATION_LAUNCH_SECONDS"])
+def test_a_serverapp_waits_as_long_as_the_rest_of_the_platform(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "33")
+    assert engine.superexec_environment()[name] == "33"
