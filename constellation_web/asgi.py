@@ -35,4 +35,4 @@ async def websocket(scope, receive, send):
     await chosen(scope, receive, send)
 
 
-application = ProtocolTypeRouter({"http": http, "websocket": websocket})
+application = ProtocolTypeRouter({"http": http, "websocket": websocket, "lifespan": gateway})

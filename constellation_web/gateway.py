@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-import httpx
+import aiohttp
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,10 @@ ROUTES = frozenset(
         "confirm-message-received",
     )
 )
-MAX_BODY = 8_000_000  # bytes; the engine cuts arrays in chunks of 5 MB
+MAX_BODY = 8_000_000  # bytes; weights travel in chunks of 7.5 MB
+READ_BYTES = 1 << 18  # that an answer may be ahead of the device
 MAX_AT_ONCE = 4  # requests of one device
+MOST_CONNECTIONS = 200
 PUBLIC_KEY_HEADER = b"flwr-public-key"
 ENGINE_SECONDS = 60.0
 CLIENT_SECONDS = 30.0  # without a byte of the body
@@ -71,23 +73,30 @@ class ClientGone(Exception):
 class Gateway:
     def __init__(self, engine_url: str, verify: Callable[[], ssl.SSLContext | bool]) -> None:
         self._url = engine_url
-        self._host = httpx.URL(engine_url).netloc
         self._verify = verify
-        self._client: httpx.AsyncClient | None = None
+        self._client: aiohttp.ClientSession | None = None
         self._running: dict[bytes, int] = defaultdict(int)
 
-    def _http(self) -> httpx.AsyncClient:
+    def _http(self) -> aiohttp.ClientSession:
         """Made at the first request: the engine's certificate may be younger than this process."""
         if self._client is None:
-            self._client = httpx.AsyncClient(
-                base_url=self._url,
-                verify=self._verify(),
-                timeout=httpx.Timeout(ENGINE_SECONDS, connect=5.0),
-                limits=httpx.Limits(max_connections=200, max_keepalive_connections=64),
+            self._client = aiohttp.ClientSession(
+                self._url,
+                connector=aiohttp.TCPConnector(ssl=self._verify(), limit=MOST_CONNECTIONS),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=ENGINE_SECONDS, sock_connect=5.0, sock_read=ENGINE_SECONDS
+                ),
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+                auto_decompress=False,
+                read_bufsize=READ_BYTES,
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
         if not is_forwarded(scope):
             await answer(send, 404, b"not found")
             return
@@ -111,6 +120,15 @@ class Gateway:
             if not self._running[device]:
                 del self._running[device]
 
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Connections to the engine end with the server."""
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._client is not None:
+            await self._client.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
     async def _while_wanted(self, scope: Scope, body: "Body", send: Send) -> None:
         """Forward the request until it is answered or nobody waits for the answer any more."""
         forwarding = asyncio.create_task(self._forward(scope, body, send))
@@ -127,31 +145,31 @@ class Gateway:
     async def _forward(self, scope: Scope, body: "Body", send: Send) -> None:
         started = False
         try:
-            request = self._http().build_request("POST", scope["path"], content=body.chunks())
-            headers = passed_on(scope["headers"])
-            if not any(name == b"content-length" for name, _ in headers):
-                headers.append((b"transfer-encoding", b"chunked"))
-            request.headers = httpx.Headers([(b"host", self._host), *headers])
-            response = await self._http().send(request, stream=True)
-            try:
-                kept = passed_on(response.headers.raw)
-                await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
+            headers = [
+                (name.decode(), value.decode("latin-1")) for name, value in passed_on(scope["headers"])
+            ]
+            async with self._http().post(
+                scope["path"], data=body.chunks(), headers=headers, allow_redirects=False
+            ) as response:
+                kept = passed_on(response.raw_headers)
+                await send({"type": "http.response.start", "status": response.status, "headers": kept})
                 started = True
-                async for chunk in response.aiter_raw():
+                async for chunk in response.content.iter_any():
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            finally:
-                await response.aclose()
             await send({"type": "http.response.body", "body": b""})
-        except BodyTooLarge:
-            await answer(send, 413, b"the body is larger than 8 MB")
-        except ClientSilent:
-            await answer(send, 408, b"the body did not arrive")
-        except ClientGone:
-            return
-        except (httpx.HTTPError, ssl.SSLError, OSError) as exc:
-            logger.warning("the engine did not answer %s: %s", scope["path"], exc or type(exc).__name__)
+        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             if not started:
-                await answer(send, 503, b"the engine does not answer", [(b"retry-after", b"2")])
+                await self._excuse(scope["path"], body, exc, send)
+
+    async def _excuse(self, path: str, body: "Body", error: Exception, send: Send) -> None:
+        """Say why there is no answer. What is wrong with the body arrives as an error of the connection."""
+        if isinstance(body.fault, BodyTooLarge):
+            await answer(send, 413, b"the body is larger than 8 MB")
+        elif isinstance(body.fault, ClientSilent):
+            await answer(send, 408, b"the body did not arrive")
+        elif body.fault is None:
+            logger.warning("the engine did not answer %s: %s", path, error or type(error).__name__)
+            await answer(send, 503, b"the engine does not answer", [(b"retry-after", b"2")])
 
 
 class Body:
@@ -160,8 +178,17 @@ class Body:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._complete = asyncio.Event()
+        self.fault: Exception | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._bounded():
+                yield chunk
+        except (BodyTooLarge, ClientSilent, ClientGone) as exc:
+            self.fault = exc
+            raise
+
+    async def _bounded(self) -> AsyncIterator[bytes]:
         size = 0
         more = True
         while more:

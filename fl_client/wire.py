@@ -8,6 +8,6 @@ FORMAT = 1
 MESSAGE_TYPE = "train"
 FIT = "fit"
 CHUNK = "chunk-{:03d}"
-CHUNK_BYTES = 5_000_000
+CHUNK_BYTES = 7_500_000
 INSTRUCTION_KEYS = ("format", "run", "round", "fence", "config", "chunks", "weights")
 REPLY_KEYS = ("format", "run", "round", "fence", "examples", "metrics", "chunks", "weights")

@@ -4,7 +4,8 @@ Flower 1.41.0 is pinned exactly: an upgrade that moves one of these fails here. 
 a process without Django, has its few in `superlink.py`.
 """
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import cast
@@ -59,6 +60,8 @@ __all__ = [
 ]
 
 
+logger = logging.getLogger(__name__)
+
 PULL_SECONDS = 10.0
 _clean_up = ThreadPoolExecutor(1, thread_name_prefix="clean-up")
 
@@ -83,25 +86,36 @@ def pull_replies(grid: HttpGrid, message_ids: Iterable[str]) -> Iterator[Message
     pull_object = make_pull_object_fn_protobuf(client.PullObject, grid.node, run_id)
     response = client.PullMessages(PullAppMessagesRequest(message_ids=message_ids))
     for head, tree in zip(response.messages_list, response.message_object_trees, strict=True):
-        record = _lone_record(tree)
-        message_id = head.metadata.message_id
+        metadata = message_from_proto(head).metadata
         try:
-            contents = pull_objects([record] if record else _object_ids(tree), pull_object)
+            content = _content(tree, pull_object)
         except ObjectPullError as exc:
             error = Error(ErrorCode.MESSAGE_UNAVAILABLE, f"The reply is not complete: {exc}")
-            yield make_message(metadata=message_from_proto(head).metadata, error=error)
+            yield make_message(metadata=metadata, error=error)
             continue
-        if record:
-            content = RecordDict({FIT: ConfigRecord.inflate(contents[record])})
-            message = make_message(metadata=message_from_proto(head).metadata, content=content)
-        else:
-            message = cast(Message, inflate_object_from_contents(message_id, contents))
-        message.metadata.__dict__["_message_id"] = message_id
+        message = make_message(metadata=metadata, content=content)
+        message.metadata.__dict__["_message_id"] = metadata.message_id
         _clean_up.submit(
             client.ConfirmMessageReceived,
-            ConfirmMessageReceivedRequest(node=grid.node, run_id=run_id, message_object_id=message_id),
+            ConfirmMessageReceivedRequest(
+                node=grid.node, run_id=run_id, message_object_id=metadata.message_id
+            ),
         )
         yield message
+
+
+def _content(tree: ObjectTree, pull_object: Callable[[str], bytes]) -> RecordDict:
+    """What a device sent. What cannot be read comes out empty, which no check of a reply lets pass."""
+    record = _lone_record(tree)
+    contents = pull_objects([record] if record else _object_ids(tree), pull_object)
+    try:
+        if record:
+            return RecordDict({FIT: ConfigRecord.inflate(contents[record])})
+        return cast(Message, inflate_object_from_contents(tree.object_id, contents)).content
+    except Exception as exc:
+        # Flower raises whatever its parsers do, and a device may send anything.
+        logger.warning("a reply cannot be read: %s", exc)
+        return RecordDict()
 
 
 def _lone_record(tree: ObjectTree) -> str:

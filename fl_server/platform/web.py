@@ -18,7 +18,7 @@ def options() -> dict[str, Any]:
     return {
         "host": settings.BIND_HOST,
         "port": settings.BIND_PORT,
-        "lifespan": "off",
+        "lifespan": "on",
         "access_log": False,
         "log_config": None,
         "server_header": False,

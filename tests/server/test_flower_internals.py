@@ -1,5 +1,6 @@
 """Every private thing of Flower 1.41.0 that is used: an upgrade that moves one fails here, by its name."""
 
+import asyncio
 import inspect
 from importlib import import_module
 from importlib.metadata import version
@@ -82,3 +83,29 @@ def test_the_superlink_keeps_objects_in_memory_and_the_rest_in_its_database(monk
     assert isinstance(objects.store(), InMemoryObjectStore)
     assert state.database == database
     assert state.objectstore_factory is objects
+
+
+def test_requests_of_the_control_api_pass_all_that_they_pass_in_stock():
+    stock = [each.cls for each in superlink.app._get_middleware()]
+    kept = superlink.slimmed(superlink.app._get_middleware())
+    passed = [each.kwargs["make"] if each.cls is superlink.OnControlOnly else each.cls for each in kept]
+    assert passed == [cls for cls in stock if cls not in superlink.SWITCHED_OFF]
+    assert set(stock) > superlink.FOR_CONTROL | superlink.SWITCHED_OFF
+
+
+@pytest.mark.parametrize(
+    ("path", "within"),
+    [("/v1/control/start-run", True), ("/v1/fleet/pull-object", False), ("/v1/runtime/get-nodes", False)],
+)
+def test_only_requests_of_the_control_api_pass_its_middleware(path, within):
+    passed = []
+
+    def note(name):
+        async def app(scope, receive, send):
+            passed.append(name)
+
+        return app
+
+    chosen = superlink.OnControlOnly(note("around"), lambda app: note("within"))
+    asyncio.run(chosen({"type": "http", "path": path}, None, None))
+    assert passed == ["within" if within else "around"]

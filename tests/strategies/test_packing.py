@@ -149,7 +149,7 @@ def test_an_instruction_has_the_header_of_the_contract():
 
 
 def test_a_large_model_is_cut_into_chunks_that_a_reader_can_join():
-    arrays = {"x": np.arange(3_000_000, dtype=np.float32)}
+    arrays = {"x": np.arange(4_000_000, dtype=np.float32)}
     content = reply_content(arrays)
     assert list(content) == ["fit", "chunk-001", "chunk-002"]
     assert content["fit"]["chunks"] == 2
