@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 STATE := $(shell cat requirements*.txt | cksum | tr ' ' '-')
 SERVER := $(VENV)/.installed-$(STATE)
 DEV := $(VENV)/.installed-dev-$(STATE)
-PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 SUPPORTED := import sys; raise SystemExit(not (3, 11) <= sys.version_info < (3, 13))
 PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11,\
     $(shell $(name) -c '$(SUPPORTED)' 2>/dev/null && echo $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench clean
+.PHONY: help demo up test lint bench client clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -37,22 +37,32 @@ lint: $(DEV) ## style, types, settings and migrations
 bench: $(SERVER) ## measurements (ARGS="--quick" for small sizes)
 	@$(BIN)/python -m bench.aggregation $(ARGS)
 	@$(BIN)/python -m bench.round_overhead $(ARGS)
+	@$(BIN)/python -m bench.fleet $(ARGS)
+
+client: $(SERVER) ## the employees' package as a wheel in dist/
+	@rm -rf build/client && mkdir -p build/client/docs dist
+	@cp -R packaging/client/pyproject.toml requirements-client.txt LICENSE fl_client build/client
+	@cp docs/employee.md build/client/docs
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist ./build/client
+	@rm -rf build/client && ls dist/constellation_client-*.whl
 
 clean: ## remove .venv and caches; run-time data in var/ stays
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache staticfiles
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache staticfiles build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo 'Constellation needs Python 3.11 or 3.12; none is on PATH. Set PYTHON=... to one.'; exit 1; }
 	@$(PYTHON) -c '$(SUPPORTED)' || { echo 'Constellation needs Python 3.11 or 3.12; $(PYTHON) is another.'; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) > /dev/null && $(BIN)/python -m pip --version > /dev/null || { rm -rf $(VENV); \
+		echo '$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu the package python3-venv is missing.'; \
+		exit 1; }
 
 $(SERVER): | $(BIN)/python
 	@echo 'Installing the packages of requirements.txt into $(VENV); the first time this takes some minutes.'
-	@$(PIP) -r requirements.txt
+	@$(PIP) install -r requirements.txt
 	@rm -f $(VENV)/.installed-* && touch $@
 
 $(DEV): $(SERVER)
 	@echo 'Installing the packages of requirements-dev.txt for the checks and tests.'
-	@$(PIP) -r requirements-dev.txt
+	@$(PIP) install -r requirements-dev.txt
 	@rm -f $(VENV)/.installed-dev-* && touch $@

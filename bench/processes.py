@@ -86,6 +86,11 @@ class Processes:
                 raise Failed(f"{what} took more than {seconds:.0f} s")
             time.sleep(every)
 
+    def tree(self, name: str) -> list[psutil.Process]:
+        """A process that was started and all below it, now."""
+        root = psutil.Process(self._children[name].pid)
+        return [root, *root.children(recursive=True)]
+
     def tail(self, name: str, lines: int = 15) -> str:
         text = (self._folder / f"{name}.log").read_text(errors="replace")
         return "\n".join(text.splitlines()[-lines:])

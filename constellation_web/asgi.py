@@ -1,5 +1,6 @@
 """The ASGI application: the gateway for the fleet, sockets for devices and browsers, Django for the rest."""
 
+import asyncio
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "constellation_web.settings")
@@ -14,6 +15,7 @@ django_application = get_asgi_application()
 
 from constellation_web.gateway import FLEET_PREFIX, gateway_from_settings  # noqa: E402  needs configured settings
 from fl_server.consumers import DeviceConsumer, LiveConsumer  # noqa: E402
+from fl_server.services.keeper import Keeper  # noqa: E402
 
 gateway = gateway_from_settings()
 
@@ -35,4 +37,14 @@ async def websocket(scope, receive, send):
     await chosen(scope, receive, send)
 
 
-application = ProtocolTypeRouter({"http": http, "websocket": websocket, "lifespan": gateway})
+async def lifespan(scope, receive, send):
+    keeper = Keeper()
+    keeper.start()
+    try:
+        await gateway(scope, receive, send)
+    finally:
+        # The last sockets are closed by now; what their devices said is written before the process ends.
+        await asyncio.to_thread(keeper.stop)
+
+
+application = ProtocolTypeRouter({"http": http, "websocket": websocket, "lifespan": lifespan})

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from packaging.version import InvalidVersion, Version
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS.
 LONGEST_SOCKET_PATH = 100
@@ -46,6 +47,15 @@ def integer(name: str, default: int, low: int, high: int) -> int:
     return int(value)
 
 
+def version(name: str, default: str) -> str:
+    raw = text(name, default)
+    try:
+        Version(raw)
+    except InvalidVersion as exc:
+        raise ImproperlyConfigured(f"{name} is {raw!r}; it must be a version, for example 0.1.0.") from exc
+    return raw
+
+
 def address(name: str, default: str) -> tuple[str, int]:
     """A `host:port` pair."""
     raw = text(name, default)
@@ -70,6 +80,13 @@ def is_any(host: str) -> bool:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
+
+
+def reachable_host(bind_host: str, names: list[str]) -> str:
+    """What others write to reach the server: where it listens, or its first name if that is everywhere."""
+    named = [name for name in names if not name.startswith((".", "*"))]
+    host = named[0] if named and is_any(bind_host) else bind_host
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def redis_socket(home: Path) -> Path:

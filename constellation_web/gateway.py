@@ -8,10 +8,13 @@ import asyncio
 import logging
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
+
+from constellation_web import node_auth
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,10 @@ MAX_BODY = 8_000_000  # bytes; weights travel in chunks of 7.5 MB
 READ_BYTES = 1 << 18  # that an answer may be ahead of the device
 MAX_AT_ONCE = 4  # requests of one device
 MOST_CONNECTIONS = 200
-PUBLIC_KEY_HEADER = b"flwr-public-key"
+# Of one address and of all: unknown keys that are looked up, and approved devices that have not begun to
+# send their body. A company's devices may share one address.
+STRANGERS = (20, 200)
+SILENT = (200, 1000)
 ENGINE_SECONDS = 60.0
 CLIENT_SECONDS = 30.0  # without a byte of the body
 # Headers that belong to one connection are not passed on (RFC 9110, section 7.6.1).
@@ -58,6 +64,9 @@ HOP_BY_HOP = frozenset(
 )
 
 
+CLOSE = [(b"connection", b"close")]
+
+
 class BodyTooLarge(Exception):
     pass
 
@@ -71,9 +80,14 @@ class ClientGone(Exception):
 
 
 class Gateway:
-    def __init__(self, engine_url: str, verify: Callable[[], ssl.SSLContext | bool]) -> None:
+    def __init__(
+        self, engine_url: str, verify: Callable[[], ssl.SSLContext | bool], read_keys: node_auth.Read
+    ) -> None:
         self._url = engine_url
         self._verify = verify
+        self._keys = node_auth.NodeKeys(read_keys)
+        self._strangers = node_auth.Places(*STRANGERS)
+        self._silent = node_auth.Places(*SILENT)
         self._client: aiohttp.ClientSession | None = None
         self._running: dict[bytes, int] = defaultdict(int)
 
@@ -101,20 +115,46 @@ class Gateway:
             await answer(send, 404, b"not found")
             return
         headers = dict(scope["headers"])
-        device = headers.get(PUBLIC_KEY_HEADER, b"")
-        if not device:
-            await answer(send, 401, b"the node's signature is missing")
-            return
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MAX_BODY:
             await answer(send, 413, b"the body is larger than 8 MB")
             return
-        if self._running[device] >= MAX_AT_ONCE:
+        address = (scope.get("client") or ("",))[0]
+        try:
+            device = await self._device(headers, address)
+            with self._slot(device):
+                body = Body(receive)
+                with self._silent.one(address):
+                    await body.begin()
+                await self._while_wanted(scope, body, send)
+        except node_auth.NotSigned:
+            await answer(send, 401, b"no approved device has signed this", CLOSE)
+        except node_auth.KeysUnknown:
+            await answer(send, 503, b"the database does not answer", [(b"retry-after", b"2")])
+        except node_auth.TooMany:
             await answer(send, 429, b"too many requests at once", [(b"retry-after", b"1")])
+        except ClientSilent:
+            await answer(send, 408, b"the body did not arrive", CLOSE)
+        except ClientGone:
             return
+
+    async def _device(self, headers: dict[bytes, bytes], address: str) -> bytes:
+        """The node key of the approved device that signed the request."""
+        key = node_auth.claimed_key(headers)
+        if key not in self._keys:
+            with self._strangers.one(address):
+                if not await self._keys.look_up(key):
+                    raise node_auth.NotSigned
+        node_auth.check_signature(key, headers)
+        return key
+
+    @contextmanager
+    def _slot(self, device: bytes) -> Iterator[None]:
+        if self._running[device] >= MAX_AT_ONCE:
+            raise node_auth.TooMany
         self._running[device] += 1
         try:
-            await self._while_wanted(scope, Body(receive), send)
+            yield
         finally:
             self._running[device] -= 1
             if not self._running[device]:
@@ -177,8 +217,13 @@ class Body:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self._first: MutableMapping[str, Any] | None = None
         self._complete = asyncio.Event()
         self.fault: Exception | None = None
+
+    async def begin(self) -> None:
+        """Wait for the first bytes, or for the end of a body that has none."""
+        self._first = await self._next()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         try:
@@ -192,12 +237,7 @@ class Body:
         size = 0
         more = True
         while more:
-            try:
-                event = await asyncio.wait_for(self._receive(), CLIENT_SECONDS)
-            except TimeoutError as exc:
-                raise ClientSilent from exc
-            if event["type"] == "http.disconnect":
-                raise ClientGone
+            event, self._first = self._first or await self._next(), None
             size += len(event.get("body", b""))
             if size > MAX_BODY:
                 raise BodyTooLarge
@@ -205,6 +245,15 @@ class Body:
             if event.get("body"):
                 yield event["body"]
         self._complete.set()
+
+    async def _next(self) -> MutableMapping[str, Any]:
+        try:
+            event = await asyncio.wait_for(self._receive(), CLIENT_SECONDS)
+        except TimeoutError as exc:
+            raise ClientSilent from exc
+        if event["type"] == "http.disconnect":
+            raise ClientGone
+        return event
 
     async def client_left(self) -> None:
         await self._complete.wait()
@@ -240,11 +289,17 @@ async def answer(
 
 
 def gateway_from_settings() -> Gateway:
+    from channels.db import database_sync_to_async
     from django.conf import settings
 
     from fl_server import pki
+    from fl_server.selectors import devices
 
     def verify() -> ssl.SSLContext:
         return ssl.create_default_context(cadata=pki.ca_pem())
 
-    return Gateway(f"https://{settings.ENGINE_ADDRESS}", verify)
+    return Gateway(
+        f"https://{settings.ENGINE_ADDRESS}",
+        verify,
+        database_sync_to_async(devices.node_keys, thread_sensitive=False),
+    )

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import environ
+from celery.schedules import crontab
 
 from constellation_web import environment as env
 
@@ -52,9 +53,9 @@ TLS_KEY = env.text("CONSTELLATION_TLS_KEY")
 USE_TLS = env.flag("CONSTELLATION_TLS", default=not ON_LOOPBACK)
 BEHIND_PROXY = env.flag("CONSTELLATION_BEHIND_PROXY")
 _scheme = "https" if USE_TLS or BEHIND_PROXY else "http"
-_host = f"[{BIND_HOST}]" if ":" in BIND_HOST else BIND_HOST
+SERVER_NAMES = [n.strip() for n in env.text("CONSTELLATION_HOSTS").split(",") if n.strip()]
+_host = env.reachable_host(BIND_HOST, SERVER_NAMES)
 PUBLIC_URL = env.text("CONSTELLATION_URL", f"{_scheme}://{_host}:{BIND_PORT}").rstrip("/")
-SERVER_NAMES = [n for n in env.text("CONSTELLATION_HOSTS").split(",") if n]
 ALLOWED_HOSTS = [
     "localhost",
     "127.0.0.1",
@@ -162,14 +163,19 @@ CACHES = {
 }
 
 CELERY_BROKER_URL = _redis["broker"]
-CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": f"{PREFIX}:", "socket_connect_timeout": 4}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": f"{PREFIX}:",
+    "socket_connect_timeout": 4,
+    # A worker of several queues empties them by name: nobody's preparation waits behind somebody's tests.
+    "queue_order_strategy": "sorted",
+}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_TIMEOUT = 4
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_TASK_ROUTES = {
-    "fl_server.tasks.prepare_run": {"queue": "evaluation"},
-    "fl_server.tasks.evaluate_checkpoint": {"queue": "evaluation"},
+    "fl_server.tasks.prepare_run": {"queue": "preparation"},
+    "fl_server.tasks.evaluate_checkpoint": {"queue": "tests"},
 }
 CELERY_TASK_TIME_LIMIT = 600
 CELERY_TASK_SOFT_TIME_LIMIT = 540
@@ -178,7 +184,23 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(CONSTELLATION_HOME / "beat-schedule")
 # A tick that waited longer than its period is replaced by the next one.
 CELERY_BEAT_SCHEDULE = {
-    "tick": {"task": "fl_server.tasks.tick", "schedule": 2.0, "options": {"expires": 2.0}}
+    "tick": {"task": "fl_server.tasks.tick", "schedule": 2.0, "options": {"expires": 2.0}},
+    "release silent devices": {
+        "task": "fl_server.tasks.release_silent",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "clean up devices": {
+        "task": "fl_server.tasks.clean_up_devices",
+        "schedule": 600.0,
+        "options": {"expires": 600.0},
+    },
+    "thin out telemetry": {
+        "task": "fl_server.tasks.thin_out_telemetry",
+        # Some minutes past the hour, when its last minutes are written.
+        "schedule": crontab(minute=5),
+        "options": {"expires": 3000.0},
+    },
 }
 
 # API
@@ -236,6 +258,27 @@ LEASE_SECONDS = env.number("CONSTELLATION_LEASE_SECONDS", 20, 4, 600)
 # Django and Flower take seconds to start in a new process, more on a busy machine.
 LAUNCH_SECONDS = env.number("CONSTELLATION_LAUNCH_SECONDS", 120, 10, 3600)
 MAX_RUNS = env.integer("CONSTELLATION_MAX_RUNS", 4, 1, 1000)
+OLDEST_CLIENT = env.version("CONSTELLATION_OLDEST_CLIENT", "0.1.0")
+# A reserved device that is silent for so many seconds is given back, while its run goes on without it.
+RELEASE_AFTER = env.number("CONSTELLATION_RELEASE_AFTER", 300, 30, 86_400)
+REMOVE_AFTER_DAYS = env.number("CONSTELLATION_REMOVE_AFTER_DAYS", 90, 2, 3650)
+WARN_BEFORE_DAYS = env.number("CONSTELLATION_WARN_BEFORE_DAYS", 14, 1, 3650)
+# How long each form of telemetry is kept.
+TELEMETRY_SAMPLE_DAYS = env.number("CONSTELLATION_TELEMETRY_SAMPLE_DAYS", 1, 0.05, 366)
+TELEMETRY_MINUTE_DAYS = env.number("CONSTELLATION_TELEMETRY_MINUTE_DAYS", 31, 0.1, 3660)
+TELEMETRY_HOUR_DAYS = env.number("CONSTELLATION_TELEMETRY_HOUR_DAYS", 366, 1, 36_600)
+
+# Mail
+
+EMAIL_HOST = env.text("EMAIL_HOST")
+# Without a server, mails are written to the log of the process that sends them.
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_PORT = env.integer("EMAIL_PORT", 587, 1, 65535)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=True)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "constellation@localhost")
 
 LOGGING = {
     "version": 1,
@@ -245,10 +288,9 @@ LOGGING = {
         "console": {"class": "logging.StreamHandler", "formatter": "line"},
         # Flower discards what a ServerApp prints.
         "serverapp": {
-            "class": "logging.handlers.RotatingFileHandler",
+            "class": "logging.FileHandler",
+            # Until it knows its run; see fl_server.flower.run_log.
             "filename": str(LOGS_DIR / "serverapp.log"),
-            "maxBytes": 5_000_000,
-            "backupCount": 1,
             "delay": True,
             "formatter": "line",
         },

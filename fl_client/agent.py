@@ -10,30 +10,40 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
-from fl_client import __version__, hardware, identity, telemetry
+from fl_client import __version__, governor, hardware, identity, logs, private_data, telemetry
 from fl_client.backoff import Backoff
-from fl_client.decision import decide
+from fl_client.governor import Governor
 from fl_client.home import LEAVING, Home
 from fl_client.identity import Identity
-from fl_client.link_errors import Revoked, Untrusted
+from fl_client.lending import Lent
+from fl_client.link_errors import LinkError, Revoked, Untrusted
+from fl_client.narrator import Narrator
+from fl_client.page.server import Page
+from fl_client.policy import words
+from fl_client.policy.decide import Code, Decision
 from fl_client.socket import TELEMETRY_SECONDS, DeviceSocket, Message
+from fl_client.telemetry import Traffic
 
 logger = logging.getLogger(__name__)
 
 # A lost answer to a request for a new certificate is asked for again after this long.
 RENEWAL_PATIENCE = 3600.0  # seconds
-# An owner who pauses the machine sees it happen.
-DECIDE_SECONDS = 1.0
+# An owner who comes back, or pauses the machine, has it back two seconds later; one of them is the worker's.
+DECIDE_SECONDS = 0.5
 
 
 class Work(Protocol):
     """What the agent needs of `fl_client.session.Session`; nothing of it blocks but `close`."""
 
+    def pids(self) -> list[int]: ...
     def start(self, assignment: dict[str, Any]) -> None: ...
     def wake(self, run: int, round: int) -> None: ...
     def abandon(self, run: int, round: int) -> None: ...
+    def finish(self, run: int, round: int) -> None: ...
+    def hold(self) -> None: ...
+    def go_on(self) -> None: ...
+    def lend(self, lent: Lent) -> None: ...
     def release(self, run: int | None = None) -> None: ...
     def close(self) -> None: ...
 
@@ -44,6 +54,7 @@ class Agent:
         home: Home,
         *,
         make_session: "Callable[[Agent], Work] | None" = None,
+        make_governor: Callable[[Home, Callable[[], list[int]]], Governor] = Governor,
         telemetry_seconds: float = TELEMETRY_SECONDS,
         backoff: Backoff | None = None,
     ) -> None:
@@ -51,9 +62,12 @@ class Agent:
         self.state = home.enrolled()
         self.identity = Identity.load(home)
         self._authority = identity.authority(home)
-        self._make_session = make_session or session_on_the_fleet
+        self._make_session = make_session or _session_on_the_fleet
         self._session: Work | None = None
         self._renewal_asked = -math.inf
+        self.governor = make_governor(home, lambda: self._session.pids() if self._session else [])
+        self._traffic = Traffic()
+        self._told: tuple[Any, ...] = ()
         trusted = identity.root_certificates(home, "platform").decode()
         self.socket = DeviceSocket(
             self.state.server,
@@ -65,11 +79,16 @@ class Agent:
             telemetry_seconds=telemetry_seconds,
             backoff=backoff,
         )
+        self.narrator = Narrator(home, self.governor, lambda: self.socket.connected)
+        self._page = Page(home, self.narrator.now)
         self._handlers: dict[str, Callable[[Message], Awaitable[None]]] = {
             "welcome": self._on_welcome,
             "reserve": self._on_reserve,
             "wake": self._on_wake,
             "abandon": self._on_abandon,
+            "finish": self._on_finish,
+            "policy": self._on_policy,
+            "logs": self._on_logs,
             "release": self._on_release,
             "approved": self._on_approved,
             "revoked": self._on_revoked,
@@ -81,7 +100,9 @@ class Agent:
         """Until told to stop. Raises Revoked when the platform shut this device out."""
         self._listen_to_signals()
         logger.info("agent %s of %s for %s", __version__, self.state.name, self.state.server)
-        deciding = asyncio.create_task(self._report_decisions())
+        await asyncio.to_thread(self.governor.look)
+        await self._page.start()
+        deciding = asyncio.create_task(self._govern())
         try:
             await self.socket.run()
         except Revoked as exc:
@@ -90,16 +111,61 @@ class Agent:
             raise Revoked(f"{self.state.name} was revoked: {self.state.reason}", exc.code) from exc
         finally:
             deciding.cancel()
+            await self._page.close()
             await self._close_session()
 
-    async def _report_decisions(self) -> None:
-        """Tell a change of mind at once, not with the next sample."""
-        last = decide(self.home)
+    async def _govern(self) -> None:
+        """Obey the rules at once, and tell a change of mind at once, not with the next sample."""
+        said = self._said(self.governor.decision)
         while True:
             await asyncio.sleep(DECIDE_SECONDS)
-            if (now := decide(self.home)) != last:
-                last = now
+            self.narrator.notice()
+            try:
+                decision = await asyncio.to_thread(self.governor.look)
+            except Exception:
+                # Whoever cannot tell what the owner does keeps off the machine.
+                logger.exception("no decision could be made; nothing trains until one can")
+                if self._session is not None:
+                    self._session.hold()
+                continue
+            self._obey(decision)
+            if (now := self._said(decision)) != said:
+                logger.info("training is %s", governor.told(decision) or "allowed")
+                said = now
                 self.socket.send(self._telemetry())
+            self._tell_what_the_owner_changed()
+
+    def _obey(self, decision: Decision) -> None:
+        if self._session is None:
+            return
+        self._session.lend(Lent.by(decision.resources))
+        if decision.allowed:
+            self._session.go_on()
+        else:
+            self._session.hold()
+
+    @staticmethod
+    def _said(decision: Decision) -> tuple[Any, ...]:
+        """What is told of a decision, without the numbers in its sentences, which always move."""
+        pause = [reason.sentence for reason in decision.reasons if reason.code is Code.PAUSED]
+        return decision.allowed, decision.may_start, [reason.code for reason in decision.reasons], pause
+
+    def _tell_what_the_owner_changed(self) -> None:
+        rules, data = self._owner_rules(), self._private_data()
+        if self._told and self._told != (rules, data):
+            self.socket.send({"type": "rules", "rules": rules})
+            self.socket.send({"type": "data", "data": data})
+        self._told = rules, data
+
+    def _owner_rules(self) -> dict[str, Any]:
+        return self.governor.will.rules.model_dump(mode="json", exclude_none=True)
+
+    def _private_data(self) -> list[dict[str, Any]]:
+        try:
+            return [each.as_message() for each in private_data.registered(self.home)]
+        except LinkError as exc:
+            logger.warning("private data is not offered: %s", exc)
+            return []
 
     def stop(self) -> None:
         logger.info("stopping")
@@ -121,11 +187,14 @@ class Agent:
             status=str(message["status"]), name=str(message["name"]), node_id=str(message["node_id"])
         )
         logger.info("connected as %s (%s)", self.state.name, self.state.status)
+        if "policy" in message:
+            await self._on_policy(message["policy"])
         if message["reservation"] is not None:
             await self._start(message["reservation"])
         elif self._session is not None:
             # Released while the connection was down.
             self._session.release()
+            self.narrator.released()
 
     async def _on_reserve(self, message: Message) -> None:
         await self._start(message["assignment"])
@@ -134,7 +203,9 @@ class Agent:
         if self._session is None:
             # Loads the engine's client library, which takes a second; the socket lives on meanwhile.
             self._session = await asyncio.to_thread(self._make_session, self)
+            self._obey(self.governor.decision)
         logger.info("reserved for run %s of %r", assignment["run"], assignment.get("job_name"))
+        self.narrator.reserved(assignment)
         self._session.start(assignment)
 
     async def _on_wake(self, message: Message) -> None:
@@ -145,8 +216,21 @@ class Agent:
         if self._session is not None:
             self._session.abandon(int(message["run"]), int(message["round"]))
 
+    async def _on_finish(self, message: Message) -> None:
+        if self._session is not None:
+            self._session.finish(int(message["run"]), int(message["round"]))
+
+    async def _on_policy(self, message: Message) -> None:
+        await asyncio.to_thread(self.governor.told, {name: message[name] for name in ("company", "group")})
+        logger.info("the company's rules: %s", words.sentence(self.governor.above))
+
+    async def _on_logs(self, message: Message) -> None:
+        lines = await asyncio.to_thread(logs.tail, self.home, int(message["lines"]))
+        self.socket.send({"type": "logs", "request": int(message["request"]), "lines": lines})
+
     async def _on_release(self, message: Message) -> None:
         logger.info("released from run %s", message["run"])
+        self.narrator.released()
         if self._session is not None:
             self._session.release(int(message["run"]))
 
@@ -182,14 +266,18 @@ class Agent:
             "version": __version__,
             "platform": platform.platform(terse=True)[:120],
             "hardware": hardware.read(),
-            "decision": decide(self.home).as_message(),
+            "decision": governor.as_message(self.governor.decision),
+            "rules": self._owner_rules(),
+            "data": self._private_data(),
         }
 
     def _telemetry(self) -> Message:
         if self.identity.due_for_renewal() and time.monotonic() - self._renewal_asked > RENEWAL_PATIENCE:
             self._renewal_asked = time.monotonic()
             self.socket.send({"type": "renew"})
-        return {"type": "telemetry", **telemetry.sample(), "decision": decide(self.home).as_message()}
+        now = self.governor
+        sample = telemetry.sample(self.home, now.facts, now.gpus, self._traffic)
+        return {"type": "telemetry", **sample, "decision": governor.as_message(now.decision)}
 
     async def _close_session(self) -> None:
         session, self._session = self._session, None
@@ -206,23 +294,8 @@ class Agent:
                 logger.debug("no handler for signal %s here", number)
 
 
-def session_on_the_fleet(agent: Agent) -> Work:
-    """A session that reaches the engine through the platform. Loaded at the first reservation, not before."""
-    fleet: Any = importlib.import_module("fl_client.fleet")
-    sessions: Any = importlib.import_module("fl_client.session")
-    parts = urlsplit(agent.state.server)
-    secure = parts.scheme == "https"
-    address = f"{parts.hostname}:{parts.port or (443 if secure else 80)}"
-    roots = identity.root_certificates(agent.home, agent.state.trust) if secure else None
-
-    def open_link() -> Any:
-        return fleet.FleetLink(
-            address,
-            agent.identity.node_key,
-            int(agent.state.node_id),
-            ca=roots,
-            clock_offset=lambda: agent.identity.clock.offset,
-        )
-
-    session: Work = sessions.Session(open_link, agent.socket.send)
+def _session_on_the_fleet(agent: Agent) -> Work:
+    """Loaded at the first reservation, not before: it brings the engine's client library."""
+    fleet_session: Any = importlib.import_module("fl_client.fleet_session")
+    session: Work = fleet_session.open(agent)
     return session

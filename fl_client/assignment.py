@@ -39,6 +39,9 @@ class Training(_Part):
     learning_rate: float = Field(0.05, gt=0, le=1e6)
     momentum: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0, le=1e6)
+    precision: Literal["float32", "mixed"] = Field(
+        "float32", description="mixed: half precision where the device gains by it, which is on CUDA."
+    )
     holdout: float = Field(
         0.0, ge=0, lt=1, description="Share of the rows kept back to judge incoming models."
     )

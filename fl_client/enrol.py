@@ -60,14 +60,14 @@ def enrol(invitation: Invitation, name: str, home: Home) -> State:
             "leave first: constellation leave"
         )
     if before is not None:
-        home.forget()
+        home.forget_platform()
     ca_pem = _fetch_ca(invitation)
     try:
         return _join(invitation, name, home, ca_pem)
     except Refused as exc:
         if exc.code not in CURED_BY_NEW_KEYS:
             raise
-        home.forget()
+        home.forget_platform()
         return _join(invitation, name, home, ca_pem)
 
 

@@ -26,6 +26,23 @@ def threads() -> int:
     return int(value)
 
 
+def nice() -> int:
+    """How much the training gives way to other programs: 0 to 19."""
+    return _whole("CONSTELLATION_NICE", 19)
+
+
+def gpu_free_bytes() -> int:
+    """Memory to leave to others on each GPU."""
+    return _whole("CONSTELLATION_GPU_FREE_BYTES", 2**53)
+
+
+def _whole(name: str, most: int) -> int:
+    value = os.environ.get(name) or "0"
+    if not value.isdecimal() or int(value) > most:
+        raise ValueError(f"{name} must be a whole number from 0 to {most}, not {value!r}")
+    return int(value)
+
+
 def device() -> str | None:
     """The device to train on ("cpu", "cuda:0", "mps") where the owner insists on one."""
     return os.environ.get("CONSTELLATION_DEVICE") or None

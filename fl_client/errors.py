@@ -9,8 +9,9 @@ ClientError
 ├── WeightsError        weights-mismatch    names, shapes or types differ from the model's
 ├── Diverged            diverged            the loss or a weight is no longer a number
 ├── NotPrepared         not-prepared        training asked for a run that was not prepared
+├── SnapshotError       snapshot-damaged    what was kept of a round cannot be read
 └── FrameError          bad-frame           the pipe carries something else than frames
-Cancelled is no error: it ends a training that is no longer wanted.
+Cancelled and Parked are no errors: they end a training that is no longer wanted, or not now.
 """
 
 from pydantic import ValidationError
@@ -56,11 +57,19 @@ class NotPrepared(ClientError):
     code = "not-prepared"
 
 
+class SnapshotError(ClientError):
+    code = "snapshot-damaged"
+
+
 class FrameError(ClientError):
     code = "bad-frame"
 
 
 class Cancelled(Exception):
+    pass
+
+
+class Parked(Exception):
     pass
 
 

@@ -28,17 +28,17 @@ def read() -> dict[str, Any]:
 
 def gpus() -> list[dict[str, Any]]:
     """NVIDIA GPUs with their total and free memory; empty where there is no driver."""
-    nvml = _nvml()
-    if nvml is None:
+    library = nvml()
+    if library is None:
         return []
     found: list[dict[str, Any]] = []
-    with contextlib.suppress(nvml.NVMLError):
-        for index in range(nvml.nvmlDeviceGetCount()):
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    with contextlib.suppress(library.NVMLError):
+        for index in range(library.nvmlDeviceGetCount()):
+            handle = library.nvmlDeviceGetHandleByIndex(index)
+            memory = library.nvmlDeviceGetMemoryInfo(handle)
             found.append(
                 {
-                    "name": str(nvml.nvmlDeviceGetName(handle)),
+                    "name": str(library.nvmlDeviceGetName(handle)),
                     "total_bytes": int(memory.total),
                     "free_bytes": int(memory.free),
                 }
@@ -53,17 +53,17 @@ def machine_id() -> str:
 
 
 @cache
-def _nvml() -> Any:
+def nvml() -> Any:
     """The driver's library, started once; None without a driver."""
     try:
-        nvml = importlib.import_module("pynvml")
+        library = importlib.import_module("pynvml")
     except ImportError:
         return None
     try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
+        library.nvmlInit()
+    except library.NVMLError:
         return None
-    return nvml
+    return library
 
 
 def _raw_machine_id() -> str:

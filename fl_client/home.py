@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,17 @@ NODE_KEY = "node.key"
 CERTIFICATE = "certificate.pem"
 CA = "ca.pem"
 STATE = "state.json"
-PAUSED = "paused"
+PAUSE = "pause.json"
+RULES = "rules.json"
+DATA = "data.json"
+JOURNAL = "journal.sqlite3"
+PAGE = "page.json"
+LOG = "client.log"
+POLICY = "policy.json"
 LOCK = "agent.lock"
+
+OF_THE_PLATFORM = (STATE, POLICY, CERTIFICATE, CA, IDENTITY_KEY, NODE_KEY)
+OF_THE_OWNER = (PAUSE, RULES, DATA, PAGE, JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", LOG, f"{LOG}.1")
 
 LEAVING = "leaving"  # a status that only this machine knows
 
@@ -94,11 +103,22 @@ class Home:
         changed = replace(state, **facts)
         return state if changed == state else self.save(changed)
 
-    def forget(self) -> None:
-        """Remove every trace of the platform, keys included."""
-        for name in (STATE, CERTIFICATE, CA, IDENTITY_KEY, NODE_KEY, PAUSED):
-            self.file(name).unlink(missing_ok=True)
+    def remove(self, name: str) -> None:
+        self.file(name).unlink(missing_ok=True)
+
+    def forget_platform(self) -> None:
+        """Remove keys and certificate. What the owner decided stays: joining again loosens nothing."""
+        for name in OF_THE_PLATFORM:
+            self.remove(name)
         shutil.rmtree(self.file("work"), ignore_errors=True)
+
+    def forget(self) -> None:
+        """Remove every trace that the client left."""
+        self.forget_platform()
+        for name in OF_THE_OWNER:
+            # Another system than Linux keeps a file that the agent still holds open; it ends with the agent.
+            with suppress(PermissionError):
+                self.remove(name)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

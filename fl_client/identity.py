@@ -26,6 +26,7 @@ from fl_client.link_errors import NotEnrolled, Untrusted
 
 CONTEXT = "constellation-device-v1"
 NODE_CONTEXT = b"constellation-node-v1\n"
+SHORT_CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 # A certificate lives 90 days; asking from day 60 leaves a month for machines that are seldom on.
 RENEW_BEFORE = timedelta(days=30)
 
@@ -70,6 +71,10 @@ class Identity:
     def load_or_create(cls, home: Home) -> "Identity":
         """Keys of an enrolment that did not finish are used again, so that it can be repeated."""
         return cls(_key(home, files.IDENTITY_KEY), _key(home, files.NODE_KEY))
+
+    def short_code(self) -> str:
+        """What its owner compares with what the admin's page shows for the waiting machine."""
+        return short_code(_public_pem(self.identity_key))
 
     def csr(self) -> x509.CertificateSigningRequest:
         """The platform chooses the certificate's name; the request only proves that the key is ours."""
@@ -134,6 +139,15 @@ def authority(home: Home) -> x509.Certificate:
 
 def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def short_code(public_pem: str) -> str:
+    """Eight letters and digits of a public key's fingerprint, without those that look alike (Crockford)."""
+    key = serialization.load_pem_public_key(public_pem.encode())
+    encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    bits = int.from_bytes(sha256(key.public_bytes(encoding, form)).digest()[:5], "big")
+    text = "".join(SHORT_CODE_LETTERS[bits >> shift & 31] for shift in range(35, -1, -5))
+    return f"{text[:4]}-{text[4:]}"
 
 
 def tls(trust: str, ca_pem: str) -> ssl.SSLContext:

@@ -3,12 +3,16 @@
 LinkError
 ├── BadCode            2  the enrolment code cannot be read
 ├── AlreadyEnrolled    2  this machine belongs to a platform already
+├── BadInput           2  something that the owner typed cannot be used
 ├── Refused            3  the server said no; `code` is the server's
 │   └── Revoked        6  the device was revoked, for good
 ├── Unreachable        4  no answer, or one that says to come back later
 ├── NotEnrolled        5  nothing to talk with: enrol first
 ├── Untrusted          7  the server is not the one that the code names
-└── AlreadyRunning     8  another agent uses the same folder
+├── AlreadyRunning     8  another agent uses the same folder
+├── NotRunning         9  no agent runs, and this needs one
+├── Declined          10  the owner was asked and said no
+└── Unwell             1  the doctor found something that keeps this machine from training
 """
 
 
@@ -24,6 +28,11 @@ class BadCode(LinkError):
 
 class AlreadyEnrolled(LinkError):
     code = "already-enrolled"
+    exit_code = 2
+
+
+class BadInput(LinkError):
+    code = "bad-input"
     exit_code = 2
 
 
@@ -58,6 +67,20 @@ class Untrusted(LinkError):
 class AlreadyRunning(LinkError):
     code = "already-running"
     exit_code = 8
+
+
+class NotRunning(LinkError):
+    code = "not-running"
+    exit_code = 9
+
+
+class Declined(LinkError):
+    code = "declined"
+    exit_code = 10
+
+
+class Unwell(LinkError):
+    code = "unwell"
 
 
 def refusal(code: str, message: str, server_time: float | None = None) -> Refused:

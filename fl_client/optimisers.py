@@ -1,6 +1,6 @@
 """The local optimisers of a job, and the proximal term that some strategies add to the loss."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,27 @@ def pull(parameters: Sequence[nn.Parameter], anchors: Sequence[Tensor], mu: floa
     for parameter, anchor in zip(parameters, anchors, strict=True):
         if parameter.grad is not None:
             parameter.grad.add_(parameter - anchor, alpha=mu)
+
+
+def state_of(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, np.ndarray[Any, Any]]:
+    """What an optimiser carries from step to step, as "<prefix><parameter's place>/<name>"."""
+    return {
+        f"{prefix}{place}/{name}": value.detach().cpu().numpy().copy()
+        for place, values in optimiser.state_dict()["state"].items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_state(
+    optimiser: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray[Any, Any]], prefix: str
+) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, array in arrays.items():
+        if key.startswith(prefix):
+            place, _, name = key.removeprefix(prefix).partition("/")
+            state.setdefault(int(place), {})[name] = torch.from_numpy(array.copy())
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
 def nudge(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -29,7 +29,7 @@ CLOSE_SECONDS = 2.0
 TELEMETRY_SECONDS = 5.0
 # A refusal does not heal within seconds; an admin or a clock has to change something.
 REFUSED_SECONDS = 60.0
-SUPERSEDED, REVOKED = 4409, 4403
+SUPERSEDED, REVOKED, TOO_OLD = 4409, 4403, 4426
 LARGEST_MESSAGE = 1_000_000  # bytes
 MOST_WAITING = 256
 MOMENTARY = frozenset({"progress", "telemetry"})
@@ -237,4 +237,6 @@ def _closed(closed: ConnectionClosed) -> Exception:
         return Revoked("The device was revoked.", "device-revoked")
     if code == SUPERSEDED:
         return Refused("Another agent speaks for this device.", "superseded")
+    if code == TOO_OLD:
+        return Refused("This client is too old for the platform, which said what it needs.", "client-too-old")
     return Unreachable(f"the server closed the connection: {reason or code}")

@@ -12,25 +12,33 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO
 
+import psutil
 import torch
 
-from fl_client import assignment, devices, environment, frames, weights
-from fl_client.errors import Cancelled, ClientError, FrameError, NotPrepared
+from fl_client import assignment, devices, environment, frames, memory, snapshot, weights
+from fl_client.errors import Cancelled, ClientError, FrameError, NotPrepared, Parked, SnapshotError
+from fl_client.fit import Watch
 from fl_client.frames import Frame
+from fl_client.snapshot import Snapshot
 from fl_client.training import Result, Trainer
 
 PROGRESS_SECONDS = 0.2
+KEEP_SECONDS = 5.0
+# A batch that lasts so long may itself be interrupted; beside it, writing down what came before costs little.
+LONG_BATCH = 0.5
 log = logging.getLogger("constellation.worker")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A frame to act on. Each has its own stop, so that a cancelled round may be asked for again at once."""
+    """A frame to act on, with events of its own, so that a cancelled round may be asked for again at once."""
 
     frame: Frame
     stop: threading.Event = field(default_factory=threading.Event)
+    park: threading.Event = field(default_factory=threading.Event)
 
     @property
     def round(self) -> int | None:
@@ -45,6 +53,7 @@ class Inbox:
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._live: list[Job] = []
         self._lock = threading.Lock()
+        self.threads = environment.threads()
 
     def start(self) -> None:
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
@@ -70,20 +79,31 @@ class Inbox:
 
     def _take(self, frame: Frame) -> None:
         with self._lock:
-            if frame.type == "cancel":
+            if frame.type in ("cancel", "park"):
                 for job in self._live:
-                    if job.frame.type == "train" and job.round == frame.header.get("round"):
-                        job.stop.set()
+                    if job.frame.type == "train":
+                        _interrupt(job, frame)
+                return
+            if frame.type == "limits":
+                self.threads = int(frame.header["threads"])
                 return
             job = Job(frame)
             self._live.append(job)
         self._jobs.put(job)
 
 
+def _interrupt(job: Job, frame: Frame) -> None:
+    if frame.type == "park":
+        job.park.set()
+    elif job.round == frame.header.get("round"):
+        job.stop.set()
+
+
 class Worker:
-    def __init__(self, out: BinaryIO, device: torch.device) -> None:
+    def __init__(self, out: BinaryIO, device: torch.device, inbox: Inbox) -> None:
         self._out = out
         self._device = device
+        self._inbox = inbox
         self._trainer: Trainer | None = None
 
     def greet(self) -> None:
@@ -102,9 +122,10 @@ class Worker:
             self.send({"type": "cancelled", "round": job.round})
         except ClientError as error:
             self._fail(job, error.code, str(error))
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            self._fail(job, "out-of-memory", f"There was not enough memory: {error}")
         except Exception as error:
+            if memory.is_exhaustion(error):
+                self._fail(job, "out-of-memory", f"There was not enough memory: {error}")
+                return
             log.exception("%s failed", job.frame.type)
             self._fail(job, "internal", f"{type(error).__name__}: {error}")
 
@@ -112,7 +133,7 @@ class Worker:
         start = time.perf_counter()
         self._trainer = None
         wanted = assignment.read(header.get("assignment") or {})
-        trainer = Trainer(wanted, self._device)
+        trainer = Trainer(wanted, self._device, leave_bytes=environment.gpu_free_bytes())
         rows = trainer.prepare()
         self._trainer = trainer
         seconds = time.perf_counter() - start
@@ -124,10 +145,28 @@ class Worker:
             raise NotPrepared(f"Run {header.get('run')} has not been prepared by this worker.")
         if job.stop.is_set():
             raise Cancelled
-        progress = Progress(self, header)
+        keeper = Keeper(Path(header["keep"]))
+        watch = Watch(
+            on_batch=Progress(self, header),
+            should_stop=lambda: self._heed(job),
+            should_park=job.park.is_set,
+            is_due=keeper.is_due,
+            keep=keeper.keep,
+        )
         arrays = weights.unpack(job.frame.payload)
-        result = trainer.train(job.round or 0, arrays, header.get("config") or {}, progress, job.stop.is_set)
-        self._answer(header, result)
+        kept = keeper.found(header) if header.get("resume") else None
+        try:
+            result = trainer.train(job.round or 0, arrays, header.get("config") or {}, watch, kept)
+        except Parked:
+            self.send({"type": "parked", "run": header["run"], "round": job.round})
+        else:
+            self._answer(header, result)
+
+    def _heed(self, job: Job) -> bool:
+        """Between two batches: take on what was lent or taken back meanwhile, and see whether to go on."""
+        if torch.get_num_threads() != self._inbox.threads:
+            torch.set_num_threads(self._inbox.threads)
+        return job.stop.is_set()
 
     def _answer(self, header: Mapping[str, Any], result: Result) -> None:
         self.send(
@@ -144,10 +183,45 @@ class Worker:
 
     def _fail(self, job: Job, code: str, message: str) -> None:
         log.warning("%s: %s", code, message)
-        self.send({"type": "error", "code": code, "message": message, "round": job.round})
+        header = job.frame.header
+        run = (header.get("assignment") or header).get("run")
+        self.send({"type": "error", "code": code, "message": message, "run": run, "round": job.round})
 
     def send(self, header: Mapping[str, Any], payload: bytes = b"") -> None:
         frames.write(self._out, header, payload)
+
+
+class Keeper:
+    """Leaves a snapshot of the round every few seconds, after a batch that took long, and when it parks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept = self._asked = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Asked once after each batch."""
+        now = time.monotonic()
+        lasted, self._asked = now - self._asked, now
+        return lasted >= LONG_BATCH or now - self._kept >= KEEP_SECONDS
+
+    def keep(self, taken: Snapshot) -> None:
+        taken.write(self._path)
+        self._kept = self._asked = time.monotonic()
+
+    def found(self, header: Mapping[str, Any]) -> Snapshot | None:
+        """What was kept of this very round, unless nothing was or it cannot be used."""
+        try:
+            head = snapshot.read_head(self._path)
+            if head is None or (head.run, head.round, head.fence) != _at(header):
+                return None
+            return snapshot.read(self._path)
+        except SnapshotError as error:
+            log.warning("the round begins anew: %s", error)
+            return None
+
+
+def _at(header: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    return header["run"], header.get("round"), header.get("fence")
 
 
 class Progress:
@@ -172,17 +246,29 @@ def pipe_of_our_own() -> BinaryIO:
     return out
 
 
+def give_way() -> None:
+    """Before any thread starts: each inherits it. Windows has classes of priority instead."""
+    if not (nice := environment.nice()):
+        return
+    me = psutil.Process()
+    if sys.platform == "win32":
+        me.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    else:
+        me.nice(max(nice, me.nice()))
+
+
 def main() -> None:
     out = pipe_of_our_own()
     # Ctrl-C in a terminal reaches parent and child; it is the parent's to act on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    give_way()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
     torch.set_num_threads(environment.threads())
     torch.backends.cudnn.deterministic = True
     inbox = Inbox(sys.stdin.buffer)
     inbox.start()
     device = devices.pick_device()
-    worker = Worker(out, device)
+    worker = Worker(out, device, inbox)
     worker.greet()
     devices.warm_up(device)
     while True:

@@ -6,7 +6,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+import psutil
 
 from fl_client import frames
 from fl_client.errors import FrameError
@@ -34,25 +37,31 @@ PASSED_PREFIXES = (
 )
 
 
-def _environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k in PASSED_ON or k.startswith(PASSED_PREFIXES)}
+def _environment(own: Mapping[str, str]) -> dict[str, str]:
+    inherited = {k: v for k, v in os.environ.items() if k in PASSED_ON or k.startswith(PASSED_PREFIXES)}
+    return {**inherited, **own}
 
 
 class WorkerProcess:
     def __init__(
         self,
         on_frame: Callable[["WorkerProcess", Frame | None], None],
+        variables: Mapping[str, str] | None = None,
         command: Sequence[str] = (sys.executable, "-m", "fl_client.worker"),
     ) -> None:
-        """`on_frame` is called from another thread: with each frame, with None once the worker is gone."""
+        """`on_frame` is called from another thread: with each frame, with None once the worker is gone.
+
+        `variables` are added to the worker's environment.
+        """
         self._on_frame = on_frame
         self._writing = threading.Lock()
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(),
+            env=_environment(variables or {}),
         )
+        self._seen = psutil.Process(self._process.pid)
         threading.Thread(target=self._read, name="worker-frames", daemon=True).start()
 
     @property
@@ -79,6 +88,25 @@ class WorkerProcess:
                 frames.write(self._process.stdin, header, payload)  # type: ignore[arg-type]
             except (BrokenPipeError, ValueError):
                 return
+
+    def suspend(self) -> None:
+        """Stop it where it is; it keeps its memory."""
+        with suppress(psutil.Error):
+            self._seen.suspend()
+
+    def resume(self) -> None:
+        with suppress(psutil.Error):
+            self._seen.resume()
+
+    def memory(self) -> int:
+        """Bytes that it holds; 0 once it is gone."""
+        try:
+            return int(self._seen.memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def end(self, patience: float = 2.0) -> None:
         """Close its input, which ends it; kill it when it has not gone after `patience` seconds."""

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+
+from constellation_web import environment as env
 
 
 @register("constellation")
@@ -36,6 +39,23 @@ def addresses(**_: Any) -> list[CheckMessage]:
             Error(
                 f"CONSTELLATION_ENGINE_PORT and CONSTELLATION_BIND both use port {settings.BIND_PORT}.",
                 id="constellation.E004",
+            )
+        )
+    if env.is_any(urlsplit(settings.PUBLIC_URL).hostname or ""):
+        found.append(
+            Error(
+                f"CONSTELLATION_BIND is {settings.BIND_HOST}:{settings.BIND_PORT}, which is no address that "
+                "another machine can call.",
+                hint="Set CONSTELLATION_HOSTS to the server's name, or CONSTELLATION_URL to its address.",
+                id="constellation.E006",
+            )
+        )
+    if settings.WARN_BEFORE_DAYS >= settings.REMOVE_AFTER_DAYS:
+        found.append(
+            Error(
+                f"CONSTELLATION_WARN_BEFORE_DAYS is {settings.WARN_BEFORE_DAYS:g}; it must be less than "
+                f"CONSTELLATION_REMOVE_AFTER_DAYS, which is {settings.REMOVE_AFTER_DAYS:g}.",
+                id="constellation.E005",
             )
         )
     return found

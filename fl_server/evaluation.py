@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from django.conf import settings
 
-from fl_client import data, devices, models, partitions, training, weights
+from fl_client import data, devices, judging, models, partitions, weights
 from fl_client.errors import ClientError
-from fl_server import spec
+from fl_server import kick, spec
 from fl_server.exceptions import NotFound
 from fl_server.models import Checkpoint, Run
 from fl_server.services import checkpoints, runs
@@ -27,7 +27,7 @@ def warm_up() -> None:
 
 
 def prepare(run: Run) -> None:
-    """Write the first weights unless the job has some, deal the rows, and test the first weights."""
+    """Write the first weights unless the job has some, deal the rows, and have the first weights tested."""
     wanted = spec.parse(run.job.spec)
     try:
         first = run.job.checkpoints.filter(round_number=0).first() or _initial(run, wanted)
@@ -40,7 +40,7 @@ def prepare(run: Run) -> None:
         return
     runs.prepared(run, rows)
     if wanted.evaluation != "off" and run.first_round == 1:
-        evaluate(first)
+        kick.evaluate(first.pk)
 
 
 def _initial(run: Run, wanted: spec.JobSpec) -> Checkpoint:
@@ -59,7 +59,7 @@ def evaluate(checkpoint: Checkpoint) -> None:
         logger.warning("not evaluated: %s", exc)
         return
     try:
-        metrics = training.evaluate(
+        metrics = judging.evaluate(
             wanted.model.name,
             wanted.model.options,
             weights.unpack(stored),

@@ -4,14 +4,22 @@ Browsers listen to `jobs` (every job's head line), `job-<id>` (one job in full) 
 socket to `device-<uuid>`, a run's ServerApp to `run-<id>`. Events about stored facts leave on commit.
 """
 
+import logging
+from collections import defaultdict
 from typing import Any
 
+from django.core.cache import cache
 from django.db import transaction
 
 from fl_server import bus
 
+logger = logging.getLogger(__name__)
+
 JOBS = "jobs"
 DEVICES = "devices"
+# A live socket says every minute that it listens, so one that went away is forgotten soon.
+LISTENING_SECONDS = 150
+PAYLOADS_AT_ONCE = 100
 
 
 def job_group(job_id: int) -> str:
@@ -36,7 +44,7 @@ def run_group(run_id: int) -> str:
     return f"run-{run_id}"
 
 
-def _publish(kind: str, groups: list[str], payload: dict[str, Any]) -> None:
+def _publish(kind: str, groups: list[str], payload: Any) -> None:
     message = {"type": kind, "payload": payload}
 
     def send() -> None:
@@ -71,16 +79,54 @@ def device_changed(device_id: Any, owner_id: int, **facts: Any) -> None:
     _publish("live.event", [DEVICES, owner_group(owner_id)], payload)
 
 
+def log_arrived(device_id: Any, owner_id: int) -> None:
+    """A device sent its client's log. Who may read it asks for it."""
+    payload = {"event": "log", "device": str(device_id)}
+    _publish("live.event", [DEVICES, owner_group(owner_id)], payload)
+
+
+def devices_spoke(signs: list[tuple[Any, int, dict[str, Any]]]) -> None:
+    """Samples that change no decision: many in one message, and only to groups that somebody hears."""
+    of_group: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for device_id, owner_id, facts in signs:
+        payload = {"event": "device", "device": str(device_id), **facts}
+        of_group[DEVICES].append(payload)
+        of_group[owner_group(owner_id)].append(payload)
+    for group in _listened(list(of_group)):
+        payloads = of_group[group]
+        for start in range(0, len(payloads), PAYLOADS_AT_ONCE):
+            _publish("live.events", [group], payloads[start : start + PAYLOADS_AT_ONCE])
+
+
+def listening(group: str) -> None:
+    """A page listens to the group."""
+    cache.set(_listening_key(group), 1, LISTENING_SECONDS)
+
+
+def _listened(groups: list[str]) -> list[str]:
+    try:
+        heard = cache.get_many([_listening_key(group) for group in groups])
+    except Exception as exc:
+        # The cache is where the events would go, too. What the caller writes must not depend on it.
+        logger.warning("not known who listens: %s", exc)
+        return []
+    return [group for group in groups if _listening_key(group) in heard]
+
+
+def _listening_key(group: str) -> str:
+    return f"listening:{group}"
+
+
 def roles_changed(user_id: int) -> None:
     """The person's open pages are to look again at what they may see."""
     transaction.on_commit(lambda: bus.get().send(user_group(user_id), {"type": "live.recheck"}))
 
 
 def tell_device(device_id: Any, **message: Any) -> None:
-    """`type` is one of reserve, wake, release, abandon, approved, revoked."""
+    """`type` is one of reserve, wake, finish, release, abandon, approved, revoked, policy, logs."""
     _publish("device.message", [device_group(device_id)], message)
 
 
 def tell_run(run_id: int, **message: Any) -> None:
-    """To the run's ServerApp: `type` is one of ready, uploaded, failed, gone, cancel."""
+    """To the run's ServerApp: `type` is one of ready, parked, uploaded, failed, gone, cancel."""
     _publish("run.message", [run_group(run_id)], message)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from fl_server import roles
 from fl_server import spec as specification
 from fl_server.exceptions import InvalidInput
-from fl_server.schema_fields import field_for, labels_of
+from fl_server.schema_fields import LabelsField, field_for, labels_of
 
 # Part of the specification → the key that names the chosen entry, and the entries.
 CHOICES: dict[str, tuple[str, Mapping[str, Any]]] = {
@@ -193,13 +193,19 @@ class CodeForm(forms.Form):
         required=False, label="Approve at once", help_text="Else an admin looks at each device first."
     )
 
+    labels = LabelsField(
+        required=False,
+        max_length=500,
+        help_text="What each device gets, like room=lab, floor=2. Jobs and policies go by labels.",
+    )
+
     def __init__(self, by: Any, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(data, initial={"owner": by.pk, "approves": True})
         people = get_user_model().objects.filter(is_active=True).order_by("username")
         self.fields["owner"].queryset = people
         if not roles.is_admin(by):
             self.fields["owner"].queryset = people.filter(pk=by.pk)
-            del self.fields["approves"]
+            del self.fields["approves"], self.fields["labels"]
 
     def order(self) -> dict[str, Any]:
         """The arguments for the service."""
@@ -210,4 +216,5 @@ class CodeForm(forms.Form):
             "max_uses": given["max_uses"],
             "valid_for": timedelta(days=given["valid_days"]),
             "approves": given.get("approves", False),
+            "labels": labels_of(given.get("labels", "")),
         }

@@ -6,6 +6,7 @@ A model that has a lifecycle carries `Status`, `TRANSITIONS` and named sets of s
 from typing import Any, TypeVar
 
 from django.db import models
+from django.db.models import Q
 
 from fl_server.exceptions import Conflict
 
@@ -17,16 +18,17 @@ def sources(model: type[models.Model], to: str) -> list[str]:
     return [source for source, targets in model.TRANSITIONS.items() if to in targets]
 
 
-def try_advance(obj: M, to: str, **fields: Any) -> bool:
+def try_advance(obj: M, to: str, *, only_if: Q | None = None, **fields: Any) -> bool:
     """Move `obj` to `to` unless somebody else moved it first; `fields` change in the same UPDATE.
+
+    `only_if` names what must still hold at that moment, beside the status.
 
     The database decides: a conditional UPDATE whose row count tells the winner. True means it was us, and
     `obj` carries the new values.
     """
     model = type(obj)
-    changed = model._default_manager.filter(pk=obj.pk, status__in=sources(model, to)).update(
-        status=to, **fields
-    )
+    movable = model._default_manager.filter(only_if or Q(), pk=obj.pk, status__in=sources(model, to))
+    changed = movable.update(status=to, **fields)
     if changed:
         obj.status = to
         for name, value in fields.items():

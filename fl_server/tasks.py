@@ -6,8 +6,9 @@ from celery import shared_task
 from celery.signals import worker_process_init
 
 from fl_server.models import Checkpoint, Run
+from fl_server.selectors import checkpoints
 from fl_server.selectors import runs as selectors
-from fl_server.services import runs, scheduling, supervision
+from fl_server.services import cleanup, runs, scheduling, supervision, telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ def tick() -> None:
     _repeat_what_was_lost()
     if supervision.engine_is_behind():
         settle_engine.delay()
+    if supervision.unled().exists():
+        end_stopped.delay()
 
 
 def _repeat_what_was_lost() -> None:
@@ -51,6 +54,14 @@ def settle_engine() -> None:
     fleet.settle()
 
 
+@shared_task(expires=2.0)
+def end_stopped() -> None:
+    """Ask the engine about runs whose process has said nothing yet."""
+    from fl_server.flower import launch
+
+    launch.end_stopped()
+
+
 @shared_task
 def launch_run(run_id: int) -> None:
     """Start the run in the engine, once."""
@@ -61,7 +72,8 @@ def launch_run(run_id: int) -> None:
         launch.start(run)
 
 
-@shared_task
+# Acknowledged late, so that the worker holds one at a time and takes the next from the queue that goes first.
+@shared_task(acks_late=True)
 def prepare_run(run_id: int) -> None:
     """Make the first weights and deal the rows."""
     from fl_server import evaluation
@@ -71,14 +83,33 @@ def prepare_run(run_id: int) -> None:
         evaluation.prepare(run)
 
 
-@shared_task
+@shared_task(acks_late=True)
 def evaluate_checkpoint(checkpoint_id: int) -> None:
     """Test a checkpoint on the dataset's test split."""
     from fl_server import evaluation
 
     checkpoint = Checkpoint.objects.select_related("job").filter(pk=checkpoint_id).first()
-    if checkpoint:
+    if checkpoint and not checkpoints.is_overtaken(checkpoint):
         evaluation.evaluate(checkpoint)
+
+
+@shared_task
+def release_silent() -> None:
+    """Give back reserved devices that have not been heard of."""
+    cleanup.release_silent()
+
+
+@shared_task
+def clean_up_devices() -> None:
+    """Warn of devices that stay away, and remove those that stayed away after it."""
+    cleanup.sweep()
+
+
+@shared_task
+def thin_out_telemetry() -> None:
+    """Make hours of minutes and drop what is too old."""
+    telemetry.roll_up()
+    telemetry.expire()
 
 
 @worker_process_init.connect

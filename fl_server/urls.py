@@ -1,7 +1,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from fl_server.views import devices, enrol, home, jobs
+from fl_server.views import care, devices, enrol, home, jobs, policy
 from fl_server.views.login import Login
 
 urlpatterns = [
@@ -23,6 +23,13 @@ urlpatterns = [
     path("devices/<uuid:pk>/facts/", devices.facts, name="device-facts"),
     path("devices/<uuid:pk>/approve/", devices.approve, name="device-approve"),
     path("devices/<uuid:pk>/revoke/", devices.revoke, name="device-revoke"),
+    path("devices/<uuid:pk>/log/", care.ask_log, name="device-log"),
+    path("devices/<uuid:pk>/replace/", care.replace, name="device-replace"),
+    path("policy/", policy.overview, name="policy"),
+    path("policy/company/", policy.company, name="policy-company"),
+    path("policy/groups/new/", policy.new_group, name="policy-group-new"),
+    path("policy/groups/<int:pk>/", policy.group, name="policy-group"),
+    path("policy/groups/<int:pk>/remove/", policy.remove_group, name="policy-group-remove"),
     path("enrol/", enrol.enrol, name="enrol"),
     path("enrol/<int:pk>/revoke/", enrol.revoke, name="enrol-revoke"),
 ]

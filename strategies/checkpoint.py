@@ -32,9 +32,9 @@ def model_path(job: int, run: int, round: int) -> str:
     return f"job-{job:06d}/run-{run:04d}-round-{round:06d}.safetensors"
 
 
-def state_path(job: int, run: int, round: int) -> str:
+def state_path(model_path: str) -> str:
     """Where the strategy's own state after a round lies, beside the model."""
-    return f"job-{job:06d}/run-{run:04d}-round-{round:06d}.state.safetensors"
+    return model_path.removesuffix(".safetensors") + ".state.safetensors"
 
 
 def write(path: Path, data: bytes) -> Written:

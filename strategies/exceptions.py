@@ -42,7 +42,8 @@ class Rejected(StrategyError):
 
 class TooFewReplies(StrategyError):
     def __init__(self, round: int, accepted: int, needed: int) -> None:
-        super().__init__(f"round {round}: {accepted} replies were accepted, {needed} are needed")
+        devices = "1 device" if needed == 1 else f"{needed} devices"
+        super().__init__(f"Round {round} needs the work of {devices} and got that of {accepted or 'none'}.")
         self.round = round
         self.accepted = accepted
         self.needed = needed
@@ -50,7 +51,7 @@ class TooFewReplies(StrategyError):
 
 class Diverged(StrategyError):
     def __init__(self, round: int, tensor: str) -> None:
-        super().__init__(f"round {round}: the aggregated tensor {tensor!r} is not finite")
+        super().__init__(f"The model was no longer finite after round {round} (tensor {tensor!r}).")
         self.round = round
         self.tensor = tensor
 

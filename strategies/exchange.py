@@ -15,6 +15,8 @@ WAKE_AGAIN = 3.0
 # The engine shows a reply before all of it has arrived, and asking for it then means waiting for the rest. So
 # replies are asked for when their devices say that they are there, and once more at the deadline.
 LAST_LOOK = 10.0
+# For devices whose owners came back to hand in what they have, before the round closes without it.
+HAND_IN = 10.0
 MAX_ATTEMPTS = 3
 # Replies that come after their round closed are counted for so many rounds.
 LATE_ROUNDS = 3
@@ -58,6 +60,7 @@ class _Task:
     message_ids: list[str] = field(default_factory=list)
     attempts: int = 0
     gone_since: float | None = None
+    parked_since: float | None = None
     woken: float = 0.0
 
 
@@ -98,9 +101,34 @@ class Exchange:
                 next_check = self._clock() + CHECK_EVERY
             if self._answered >= self._quorum and ends == deadline:
                 ends = min(deadline, self._clock() + self._waiting.grace)
-        if ends == deadline:
+            if self._nobody_works():
+                break
+        yield from self._collect_parked()
+        if self._clock() >= deadline:
             yield from self._look_once_more()
         self._close(self._clock() >= deadline)
+
+    def discount(self) -> None:
+        """The reply that came last may not enter the model, so it does not count for the quorum."""
+        self._answered -= 1
+
+    def _nobody_works(self) -> bool:
+        """Every device that is waited for has lain parked for longer than one waits for an absent one."""
+        now, patience = self._clock(), self._waiting.patience
+        return bool(self._open) and all(
+            task.parked_since is not None and now - task.parked_since > patience
+            for task in self._open.values()
+        )
+
+    def _collect_parked(self) -> Iterator[Message]:
+        """What was done before the owner came back counts, weighted by what it is."""
+        parked = [node for node, task in self._open.items() if task.parked_since is not None]
+        for node in parked:
+            self._link.finish(node, self._round)
+        give_up = self._clock() + HAND_IN
+        while self._clock() < give_up and any(node in self._open for node in parked):
+            check_stop(self._link)
+            yield from self._handle(next_signal(self._link, give_up - self._clock()))
 
     def _push(self, nodes: list[int]) -> None:
         tasks = [self._open[node] for node in nodes]
@@ -130,12 +158,15 @@ class Exchange:
         elif signal.kind == "failed" and signal.round in (None, self._round):
             del self._open[signal.node]
             yield Message(Error(CLIENT_FAILED, signal.message), reply_to=task.message)
+        elif signal.kind == "parked" and signal.round == self._round:
+            task.gone_since = None
+            task.parked_since = task.parked_since or self._clock()
         elif signal.kind == "gone" and signal.final:
             self._lose(signal.node, "It was taken out of the run.")
         elif signal.kind == "gone":
             task.gone_since = task.gone_since or self._clock()
         elif signal.kind == "ready":
-            task.gone_since = None
+            task.gone_since = task.parked_since = None
             if signal.round != self._round:
                 if signal.round is not None:
                     self._link.abandon(signal.node, signal.round)
@@ -182,11 +213,13 @@ class Exchange:
         now = self._clock()
         if ready:
             task.gone_since = None
-        elif task.gone_since is None:
+        elif task.gone_since is None and task.parked_since is None:
             task.gone_since = now
         if task.gone_since is not None:
             if now - task.gone_since > self._waiting.patience:
                 self._lose(node, f"It was away for over {self._waiting.patience:.0f} s.")
+        elif task.parked_since is not None:
+            return
         elif not task.message_ids:
             self._send_again(node)
         elif now - task.woken >= WAKE_AGAIN:

@@ -61,24 +61,34 @@ class DeviceGrid(DelegatingGrid):
         self._clock = clock
         self._late = LateReplies(inner, link)
         self._joined = False
+        self._exchange: Exchange | None = None
 
     def gather(self, reserved: Callable[[], set[int]], needed: int) -> list[int]:
         """Wait for the devices of the next round: all of them before the first, afterwards whoever is there.
 
         Loading libraries may take a machine a minute: `needed` are waited for as long as a round may last.
-        Returns what there is when that is over, which may be fewer than `needed`.
+        Where the run holds fewer that are able, others have to be found, and it is soon over. Returns what
+        there is then, which may be fewer than `needed`.
         """
         start = self._clock()
         while True:
             wanted = reserved()
             there = self._link.ready() & wanted
             waited = self._clock() - start
-            enough = len(there) >= needed and (self._joined or waited >= self._waiting.join)
-            if there == wanted or enough or waited >= self._waiting.deadline:
+            complete = there == wanted or self._joined or waited >= self._waiting.join
+            too_few = len(wanted) < needed and waited >= self._waiting.patience
+            if (complete and len(there) >= needed) or too_few or waited >= self._waiting.deadline:
                 self._joined = True
                 return sorted(there)
             check_stop(self._link)
-            next_signal(self._link, JOIN_POLL)
+            signal = next_signal(self._link, JOIN_POLL)
+            if signal and signal.kind == "uploaded":
+                self._late.collect(signal.node)
+
+    def discount(self) -> None:
+        """The reply that came last was rejected: it does not help to close the round."""
+        if self._exchange:
+            self._exchange.discount()
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -86,4 +96,5 @@ class DeviceGrid(DelegatingGrid):
         sent = list(messages)
         if not sent:
             return []
-        return Exchange(self._inner, self._link, self._waiting, self._late, sent, self._clock).replies()
+        self._exchange = Exchange(self._inner, self._link, self._waiting, self._late, sent, self._clock)
+        return self._exchange.replies()

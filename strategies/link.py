@@ -15,9 +15,9 @@ class Stopped(StrategyError):
 
 @dataclass(frozen=True)
 class Signal:
-    """What a device's socket told: `ready`, `uploaded`, `failed` or `gone`."""
+    """What a device's socket told. `parked`: its owner is back, what it did so far is kept."""
 
-    kind: Literal["ready", "uploaded", "failed", "gone"]
+    kind: Literal["ready", "uploaded", "failed", "parked", "gone"]
     node: int
     round: int | None = None  # ready: the round that the device has in hand
     message: str = ""
@@ -34,6 +34,9 @@ class Link(Protocol):
         """Nodes that are connected and warm now."""
 
     def wake(self, node: int, round: int) -> None: ...
+    def finish(self, node: int, round: int) -> None:
+        """Ask a parked device for what it has done."""
+
     def abandon(self, node: int, round: int) -> None: ...
     def resent(self, node: int, round: int, attempts: int) -> None: ...
     def late(self, node: int, round: int) -> None: ...

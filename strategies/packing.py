@@ -7,6 +7,7 @@ offsets, types, no gap, no overlap) before numpy looks at it, and nothing in it 
 
 import json
 import math
+import re
 import struct
 import sys
 from collections.abc import Mapping
@@ -44,6 +45,9 @@ MAX_DOCUMENT_BYTES = 4_000_000_000
 MAX_DIMENSIONS = 32
 MAX_METRICS_CHARS = 16_384
 MAX_METRICS = 64
+METRIC_NAME = re.compile(r"[a-z0-9-]{1,40}")
+# Sums of weighted values stay finite: 2^31 examples times as much is far below the largest float.
+MAX_METRIC = 1e30
 _LENGTH = struct.Struct("<Q")
 
 
@@ -222,14 +226,21 @@ def _metrics(text: object) -> dict[str, float]:
     values = _json_object(text, "metrics")
     if len(values) > MAX_METRICS:
         raise PackingError(f"{len(values)} metrics came, at most {MAX_METRICS} are allowed")
-    return {name: _finite(name, value) for name, value in values.items()}
+    for name in values:
+        if not METRIC_NAME.fullmatch(name):
+            raise PackingError(
+                f"a metric is called {shorten(name)}, allowed are 1 to 40 of a-z, 0-9 and hyphens"
+            )
+    return {name: _bounded(name, value) for name, value in values.items()}
 
 
-def _finite(name: str, value: object) -> float:
+def _bounded(name: str, value: object) -> float:
     try:
         number = float(value) if type(value) in (int, float) else math.nan  # type: ignore[arg-type]
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number):
-        raise PackingError(f"metric {shorten(name)} must be a finite number, {shorten(value)} came")
+    if not abs(number) <= MAX_METRIC:
+        raise PackingError(
+            f"metric {name} must be a number from -{MAX_METRIC:g} to {MAX_METRIC:g}, {shorten(value)} came"
+        )
     return number

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import django
@@ -63,6 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     global _redis
     from django.conf import settings
 
+    # A hash that takes a quarter of a second is meant for attackers, not for tests.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     if not settings.REDIS_URL:
         _redis = _start_redis(settings.REDIS_SOCKET)
 
@@ -85,6 +88,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             (slow.index(m.name) + 1 for m in item.iter_markers() if m.name in slow), default=0
         )
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_are_looked_for_once() -> Iterator[None]:
+    """Each test client makes a middleware of its own, which would go through all files again."""
+    from constellation_web.static_files import StaticFiles
+
+    found = StaticFiles().files
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StaticFiles, "add_files_from_finders", lambda self: self.files.update(found))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,13 @@ class Socket(ApplicationCommunicator):
         code: int = event["code"]
         return code
 
+    async def refused(self, code: int, seconds: float = 5) -> dict[str, Any]:
+        """The last message of a server that closes with that code."""
+        last = await self.hear(seconds)
+        assert await self.closed() == code
+        await self.leave(code)
+        return last
+
     async def leave(self, code: int = 1000) -> None:
         await self.send_input({"type": "websocket.disconnect", "code": code})
         await self.wait(5)

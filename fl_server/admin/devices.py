@@ -17,6 +17,8 @@ class DeviceAdmin(LookAdmin):
     search_fields = ("name", "owner__username", "id")
     list_select_related = ("owner",)
     actions = ("approve", "revoke")
+    # The device's own words are for its owner; see fl_server/reasons.py.
+    exclude = ("decision_reason",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
         return with_presence(super().get_queryset(request))

@@ -1,13 +1,11 @@
-from datetime import timedelta
 from typing import Any
 
 import django_filters as filters
-from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.fields.json import KeyTransform
-from django.utils import timezone
 
 from fl_server.models import Device, Participation, TrainingJob
+from fl_server.selectors import devices as selectors
 
 
 class Jobs(filters.FilterSet):
@@ -36,10 +34,10 @@ def of_presence(devices: QuerySet[Device], presence: str) -> QuerySet[Device]:
     if wanted in (Device.Presence.PENDING, Device.Presence.REVOKED):
         return devices.filter(status=wanted.value)
     approved = devices.filter(status=Device.Status.APPROVED)
-    gone = Q(last_seen__isnull=True) | Q(disconnected_at__gte=F("last_seen"))
+    gone = Device.gone()
     if wanted is Device.Presence.OFFLINE:
         return approved.filter(gone)
-    silent = Q(last_seen__lt=timezone.now() - timedelta(seconds=settings.STALE_AFTER))
+    silent = Device.silent()
     connected = approved.exclude(gone)
     if wanted is Device.Presence.STALE:
         return connected.filter(silent)
@@ -55,10 +53,16 @@ class Devices(filters.FilterSet):
     owner = filters.CharFilter(field_name="owner__username")
     name = filters.CharFilter(lookup_expr="icontains")
     label = filters.CharFilter(method="by_label", help_text="`room` for any value, `room:lab` for that one")
+    removed = filters.BooleanFilter(
+        method="by_removal", help_text="`true`: those that were removed, which the list leaves out otherwise"
+    )
 
     class Meta:
         model = Device
-        fields = ("status", "presence", "owner", "name", "label")
+        fields = ("status", "presence", "owner", "name", "label", "removed")
+
+    def by_removal(self, devices: QuerySet[Device], name: str, value: bool) -> QuerySet[Device]:
+        return selectors.removed(devices) if value else selectors.not_removed(devices)
 
     def by_presence(self, devices: QuerySet[Device], name: str, value: str) -> QuerySet[Device]:
         return of_presence(devices, value)

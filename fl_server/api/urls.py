@@ -1,6 +1,18 @@
 from django.urls import include, path, re_path
 
-from fl_server.api import auth, catalogue, checkpoints, devices, docs, enrolment, jobs, rounds, status
+from fl_server.api import (
+    auth,
+    care,
+    catalogue,
+    checkpoints,
+    devices,
+    docs,
+    enrolment,
+    jobs,
+    policy,
+    rounds,
+    status,
+)
 
 app_name = "api"
 
@@ -41,7 +53,15 @@ training = [
 
 fleet = [
     path("devices", devices.Devices.as_view({"get": "list"}), name="device-list"),
-    path("devices/<uuid:pk>", devices.Devices.as_view({"get": "retrieve"}), name="device-detail"),
+    path(
+        "devices/<uuid:pk>",
+        devices.Devices.as_view({"get": "retrieve", "patch": "relabel"}),
+        name="device-detail",
+    ),
+    path("devices/<uuid:pk>/policy", devices.Devices.as_view({"get": "policy"}), name="device-policy"),
+    path("devices/<uuid:pk>/telemetry", care.Care.as_view({"get": "telemetry"}), name="device-telemetry"),
+    path("devices/<uuid:pk>/logs", care.Care.as_view({"get": "logs", "post": "ask_log"}), name="device-logs"),
+    path("devices/<uuid:pk>/replace", care.Care.as_view({"post": "replace"}), name="device-replace"),
     path("devices/<uuid:pk>/approve", devices.Devices.as_view({"post": "approve"}), name="device-approve"),
     path("devices/<uuid:pk>/revoke", devices.Devices.as_view({"post": "revoke"}), name="device-revoke"),
     path("enrolment/codes", enrolment.Codes.as_view({"get": "list", "post": "create"}), name="code-list"),
@@ -49,12 +69,30 @@ fleet = [
     path("enrolment/codes/<int:pk>/revoke", enrolment.Codes.as_view({"post": "revoke"}), name="code-revoke"),
 ]
 
+policies = [
+    path("policy", policy.Policies.as_view({"get": "retrieve", "put": "set_company"}), name="policy"),
+    path("policy/schema", policy.RulesSchema.as_view(), name="policy-schema"),
+    path(
+        "policy/groups/<str:name>/<path:value>",
+        policy.Policies.as_view({"put": "set_group", "delete": "remove_group"}),
+        name="policy-group",
+    ),
+]
+
 platform = [
     path("health", status.Health.as_view(), name="health"),
     path("status", status.Status.as_view(), name="status"),
 ]
 
-v1 = [*accounts, *catalogues, *training, *fleet, *platform, path("", include("fl_server.api.device_urls"))]
+v1 = [
+    *accounts,
+    *catalogues,
+    *training,
+    *fleet,
+    *policies,
+    *platform,
+    path("", include("fl_server.api.device_urls")),
+]
 
 urlpatterns = [
     path("v1/", include(v1)),

@@ -11,16 +11,18 @@ from asgiref.typing import WebSocketScope
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from fl_server import device_auth, device_messages, events
+from fl_server import client_version, device_auth, device_messages, events
 from fl_server import device_messages as said
-from fl_server.exceptions import ConstellationError, InvalidInput, NotAuthenticated
+from fl_server.exceptions import Conflict, ConstellationError, InvalidInput, NotAuthenticated
 from fl_server.models import Device
+from fl_server.selectors import policies as policy_selectors
 from fl_server.selectors import runs
-from fl_server.services import devices, enrolment, participations
+from fl_server.services import client_logs, devices, enrolment, participations, policies, private_data
 
 logger = logging.getLogger(__name__)
 
 UNAUTHENTICATED, REVOKED, SILENT, SUPERSEDED, MISBEHAVED = 4401, 4403, 4408, 4409, 4400
+TOO_OLD = 4426
 HELLO_SECONDS = 15.0
 MAX_MESSAGE = 64 * 1024  # characters; every message of ours is ASCII
 MESSAGES_A_SECOND = 50.0
@@ -64,7 +66,9 @@ class DeviceConsumer(AsyncJsonWebsocketConsumer):
         # Listening starts before the reservation is read: better to hear of it twice than never.
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.channel_layer.group_send(self.group, {"type": "socket.opened", "socket": self.socket})
-        await self.send_json(await database_sync_to_async(welcome)(device))
+        greeting = await database_sync_to_async(welcome)(device)
+        self.policy = greeting["policy"]
+        await self.send_json(greeting)
         self.patience = asyncio.create_task(self._await_hello())
 
     async def disconnect(self, code: int) -> None:
@@ -81,9 +85,9 @@ class DeviceConsumer(AsyncJsonWebsocketConsumer):
             return
         try:
             message = self._read(text_data)
-        except InvalidInput as exc:
+        except (InvalidInput, Conflict) as exc:
             logger.warning("closing the socket of %s: %s", self.device, exc.message)
-            await self._refuse(exc, MISBEHAVED)
+            await self._refuse(exc, TOO_OLD if isinstance(exc, Conflict) else MISBEHAVED)
             return
         try:
             answer = await database_sync_to_async(self._act)(self.device, message)
@@ -121,12 +125,23 @@ class DeviceConsumer(AsyncJsonWebsocketConsumer):
             raise InvalidInput(exc.message, code="malformed-message", field=exc.field) from exc
         if not (self.greeted or isinstance(message, said.Hello)):
             raise InvalidInput("The first message must be hello.", code="malformed-message")
+        if isinstance(message, said.Hello):
+            client_version.check(message.version)
         return message
 
     def _act(self, device: Device, message: said.Said) -> dict[str, Any] | None:
         match message:
             case said.Hello():
                 devices.connected(device, message, self.socket)
+                policies.owner_changed(device, message.rules)
+                private_data.changed(device, message.data)
+                return self._changed_policy(device)
+            case said.OwnerRules():
+                policies.owner_changed(device, message.rules)
+            case said.Data():
+                private_data.changed(device, message.data)
+            case said.Logs():
+                client_logs.received(device, message.request, message.lines)
             case said.Telemetry():
                 devices.sign_of_life(device, message)
             case said.Ready():
@@ -135,13 +150,27 @@ class DeviceConsumer(AsyncJsonWebsocketConsumer):
                 participations.progress(
                     device, message.run, message.round, message.phase, message.batch, message.batches
                 )
+            case said.Parked():
+                participations.parked(device, message.run, message.round, message.examples)
             case said.Uploaded():
-                participations.uploaded(device, message.run, message.round)
+                participations.uploaded(
+                    device,
+                    message.run,
+                    message.round,
+                    partial=message.partial,
+                    lost_seconds=message.lost_seconds,
+                    energy_wh=message.energy_wh,
+                )
             case said.Failed():
                 participations.failed(device, message.run, message.round, message.code, message.message)
             case said.Renew():
                 return {"type": "certificate", "certificate": enrolment.renew(device)}
         return None
+
+    def _changed_policy(self, device: Device) -> dict[str, Any] | None:
+        """Who changes the policy tells those who said hello; what changed since the welcome is said here."""
+        policy = policy_selectors.told(device)
+        return None if policy == self.policy else {"type": "policy", **policy}
 
     async def _refuse(self, exc: ConstellationError, code: int) -> None:
         answer = {"type": "error", "code": exc.code, "message": exc.message, "server_time": time.time()}
@@ -166,5 +195,6 @@ def welcome(device: Device) -> dict[str, Any]:
         "status": device.status,
         "node_id": device.node_id,
         "reservation": runs.assignment(reservation) if reservation else None,
+        "policy": policy_selectors.told(device),
         "server_time": time.time(),
     }

@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from importlib import import_module
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
@@ -65,6 +66,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             return
         self.group, self.personal = group, events.user_group(self.scope["user"].pk)
         self.outbox, self.filled = Outbox(), asyncio.Event()
+        await sync_to_async(events.listening)(self.group)
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.channel_layer.group_add(self.personal, self.channel_name)
         await self.send_json({"event": "hello", "server_time": time.time()})
@@ -81,7 +83,15 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         """A page only listens."""
 
     async def live_event(self, message: dict[str, Any]) -> None:
-        self.outbox.put(message["payload"])
+        await self._take([message["payload"]])
+
+    async def live_events(self, message: dict[str, Any]) -> None:
+        """Many of one kind in one message; see `events.devices_spoke`."""
+        await self._take(message["payload"])
+
+    async def _take(self, payloads: list[dict[str, Any]]) -> None:
+        for payload in payloads:
+            self.outbox.put(payload)
         self.filled.set()
         if len(self.outbox) > MOST_WAITING:
             # The page reconnects and reads what it missed.
@@ -115,6 +125,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
             try:
+                await sync_to_async(events.listening)(self.group)
                 await self.live_recheck({})
             except Exception:
                 logger.exception("could not check the rights of a live socket; closing it")

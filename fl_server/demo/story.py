@@ -74,6 +74,8 @@ class Story:
         folder = Path(settings.CONSTELLATION_HOME) / "demo"
         folder.mkdir(mode=0o700, exist_ok=True)
         passwords = self._people(folder / "credentials.json")
+        people.let_machines_train()
+        show.good("The company's policy lets the machines train while you use this one, even on battery")
         admin = Api(people.ADMIN, passwords[people.ADMIN])
         researcher = Api(people.RESEARCHER, passwords[people.RESEARCHER])
         _end_leftovers(researcher)

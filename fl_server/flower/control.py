@@ -1,5 +1,6 @@
 """The Control API in our own words. Whatever goes wrong there becomes EngineUnavailable or Conflict here."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -8,6 +9,8 @@ import httpx
 from fl_server.exceptions import Conflict, EngineUnavailable
 from fl_server.flower import engine
 from fl_server.flower.fab import fab
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -25,12 +28,13 @@ def _call(method: Callable[[Any], T], request: Any) -> T:
     except httpx.HTTPStatusError as exc:
         status, text = exc.response.status_code, exc.response.text[:300]
         if status >= 500:
-            raise EngineUnavailable(f"The engine answered {status}.") from exc
+            raise EngineUnavailable(f"The training engine answered with the error {status}.") from exc
         if status in NOT_THERE:
             raise NotThere(f"The engine refused: {text}", code="engine-refused") from exc
         raise Conflict(f"The engine refused: {text}", code="engine-refused") from exc
     except httpx.TransportError as exc:
-        raise EngineUnavailable(f"The engine does not answer: {exc}") from exc
+        logger.info("the engine does not answer: %s", str(exc) or type(exc).__name__)
+        raise EngineUnavailable("The training engine does not answer.") from exc
 
 
 def register_node(public_key: str, name: str) -> str:
@@ -67,6 +71,16 @@ def start_run(run_id: int, fence: int) -> int:
         override_config=engine.user_config_to_proto({"run": run_id, "fence": fence}),
     )
     return int(_call(engine.control_client().StartRun, request).run_id)
+
+
+def has_ended(engine_run_id: str) -> bool:
+    """Whether the engine has finished the run, or forgotten it."""
+    run_id = int(engine_run_id)
+    try:
+        found = _call(engine.control_client().ListRuns, engine.ListRunsRequest(run_id=run_id)).run_dict
+    except NotThere:
+        return True
+    return run_id not in found or found[run_id].status.status == engine.RunStatus.FINISHED
 
 
 def stop_run(engine_run_id: str) -> None:

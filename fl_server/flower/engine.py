@@ -15,6 +15,7 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.app.message import make_message
 from flwr.cli.build import build_fab_from_files
 from flwr.common.constant import ErrorCode
+from flwr.common.constant import Status as RunStatus
 from flwr.common.serde import fab_to_proto, message_from_proto, user_config_to_proto
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
@@ -48,6 +49,7 @@ __all__ = [
     "ListRunsRequest",
     "NodeStatus",
     "RegisterNodeRequest",
+    "RunStatus",
     "StartRunRequest",
     "StopRunRequest",
     "UnregisterNodeRequest",

@@ -33,6 +33,10 @@ Status = Participation.Status
 MESSAGE_MARGIN = 60.0
 
 
+class NotPrepared(Exception):
+    """The first weights or the rows of the partitions did not come in time."""
+
+
 def lead(grid: Grid, run_id: int, fence: int) -> None:
     """Train until the last round, and leave the run with a reason however it ends."""
     run = Run.objects.select_related("job").get(pk=run_id, fence=fence)
@@ -48,12 +52,15 @@ def lead(grid: Grid, run_id: int, fence: int) -> None:
         except (Stopped, runs.Superseded) as exc:
             logger.info("%s ends early: %s", run, exc)
         except TooFewReplies as exc:
-            _fail(run, "too-few-replies", " ".join([f"{exc}.", *selectors.problems(run)]))
+            _fail(run, "too-few-replies", " ".join([str(exc), *selectors.problems(run, exc.round)]))
         except Diverged as exc:
             _fail(run, "diverged", str(exc))
+        except NotPrepared as exc:
+            _fail(run, "preparation-timeout", str(exc))
         except Exception as exc:
             logger.exception("%s failed", run)
-            _fail(run, "error", f"{type(exc).__name__}: {exc}", traceback.format_exc())
+            said = str(exc).rstrip(".") or type(exc).__name__
+            _fail(run, "error", f"The process that led the run met a fault: {said}.", traceback.format_exc())
             raise
 
 
@@ -109,7 +116,7 @@ class Leader:
             if self._link.stop.is_set():
                 raise Stopped("the run was stopped")
             if timezone.now() > give_up:
-                raise TimeoutError(f"The first weights were not ready after {settings.LAUNCH_SECONDS:.0f} s.")
+                raise NotPrepared(f"The first weights were not ready after {settings.LAUNCH_SECONDS:.0f} s.")
             self._link.prepared.wait(0.5)
 
     def _initial_arrays(self) -> ArrayRecord:
@@ -119,7 +126,7 @@ class Leader:
             raise FileNotFoundError(f"There is no checkpoint of round {self._run.first_round - 1}.")
         data = checkpoint.read(checkpoints.file_path(newest), newest.sha256)
         if newest.state_sha256:
-            state = checkpoint.read(self._folder() / _state_path(newest.path), newest.state_sha256)
+            state = checkpoint.read(self._folder() / checkpoint.state_path(newest.path), newest.state_sha256)
             checkpoint.restore_state(self._inner, unpack(state))
         self._model_bytes = len(data)
         return ArrayRecord({name: Array(array) for name, array in unpack(data).items()})
@@ -138,6 +145,8 @@ class Leader:
 
     def _on_reply(self, outcome: ReplyOutcome) -> None:
         self._bytes_up += outcome.nbytes
+        if not outcome.accepted and outcome.code != "client-error":
+            self._grid.discount()
         persist(
             lambda: participations.settle(
                 self._run,
@@ -181,14 +190,10 @@ class Leader:
         state = checkpoint.state_of(self._inner)
         state_sha256 = ""
         if state:
-            state_sha256 = checkpoint.write(self._folder() / _state_path(path), pack(state)).sha256
+            state_sha256 = checkpoint.write(self._folder() / checkpoint.state_path(path), pack(state)).sha256
         written = checkpoint.write(self._folder() / path, data)
         return rounds.CheckpointFile(path, written.sha256, written.size, state_sha256)
 
     def _evaluates(self, round_number: int) -> bool:
         when = self._spec.evaluation
         return when == "every-round" or (when == "last-round" and round_number == self._spec.rounds)
-
-
-def _state_path(model_path: str) -> str:
-    return model_path.removesuffix(".safetensors") + ".state.safetensors"

@@ -13,7 +13,7 @@ from fl_server.services import participations
 from strategies.link import Signal
 
 Status = Participation.Status
-KINDS = frozenset({"ready", "uploaded", "failed", "gone"})
+KINDS = frozenset({"ready", "uploaded", "failed", "parked", "gone"})
 
 
 class SocketLink:
@@ -42,14 +42,12 @@ class SocketLink:
             self.signals.put(Signal(kind, int(facts["node"]), round_number, text, final))
 
     def reserved(self) -> set[int]:
-        """Nodes of all devices that the run still holds and that can do its work."""
-        return self._nodes(self._held())
+        """Nodes of all devices that the run still holds, that can do its work and may."""
+        return self._nodes(self._held().filter(device__may_train=True))
 
     def ready(self) -> set[int]:
-        connected = Q(device__disconnected_at__isnull=True) | Q(
-            device__disconnected_at__lt=F("device__last_seen")
-        )
-        return self._nodes(self._held().filter(connected, ready_at__isnull=False))
+        there = self._held().exclude(Device.gone("device__")).exclude(Device.silent("device__"))
+        return self._nodes(there.filter(ready_at__isnull=False, device__may_train=True))
 
     def _held(self) -> QuerySet[Reservation]:
         """A device whose copy of the dataset differs would train on rows that others hold too."""
@@ -68,6 +66,9 @@ class SocketLink:
 
     def wake(self, node: int, round: int) -> None:
         events.tell_device(self.device(node).pk, type="wake", run=self._run.pk, round=round)
+
+    def finish(self, node: int, round: int) -> None:
+        events.tell_device(self.device(node).pk, type="finish", run=self._run.pk, round=round)
 
     def abandon(self, node: int, round: int) -> None:
         events.tell_device(self.device(node).pk, type="abandon", run=self._run.pk, round=round)

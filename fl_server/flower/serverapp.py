@@ -12,7 +12,7 @@ django.setup()
 from flwr.app import Context  # noqa: E402  Django must be ready before our modules load
 from flwr.serverapp import Grid, ServerApp  # noqa: E402
 
-from fl_server.flower import leader  # noqa: E402
+from fl_server.flower import leader, run_log  # noqa: E402
 
 # Flower tells every step of every round; ours are in the log already.
 logging.getLogger("flwr").setLevel(logging.WARNING)
@@ -22,4 +22,6 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    leader.lead(grid, int(context.run_config["run"]), int(context.run_config["fence"]))
+    run_id = int(context.run_config["run"])
+    run_log.begin(run_id)
+    leader.lead(grid, run_id, int(context.run_config["fence"]))

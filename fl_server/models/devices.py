@@ -3,7 +3,10 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F, Q
 from django.utils import timezone
+
+from fl_server import short_code
 
 
 class Device(models.Model):
@@ -51,7 +54,24 @@ class Device(models.Model):
     client_version = models.CharField(max_length=20, blank=True)
     telemetry = models.JSONField(default=dict, blank=True, help_text="The last sample")
     may_train = models.BooleanField(default=True, help_text="The device's own last decision")
-    decision_reason = models.CharField(max_length=200, blank=True)
+    may_start = models.BooleanField(
+        default=True, help_text="Whether new work may begin; running work may go on"
+    )
+    decision_codes = models.JSONField(default=list, blank=True, help_text="Why not, most important first")
+    decision_reason = models.CharField(max_length=200, blank=True, help_text="The first reason as a sentence")
+    decision_until = models.DateTimeField(
+        null=True, blank=True, help_text="Not before, where time alone tells"
+    )
+    owner_rules = models.JSONField(default=dict, blank=True, help_text="The owner's own layer of the policy")
+    private_data = models.JSONField(
+        default=list, blank=True, help_text="Datasets that never leave it: name, kind, columns, counts"
+    )
+    replaced_by = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="replaced"
+    )
+    warned_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its owner was told that it will be removed"
+    )
 
     enrolled_at = models.DateTimeField(auto_now_add=True)
     approved_at = models.DateTimeField(null=True, blank=True)
@@ -66,13 +86,40 @@ class Device(models.Model):
         return self.name
 
     @property
+    def short_code(self) -> str:
+        """What the owner compares on the machine's terminal before an admin approves it."""
+        return short_code.of(self.identity_key)
+
+    @staticmethod
+    def gone(prefix: str = "") -> Q:
+        """Never heard of, or hung up since; `prefix` leads to the device from another model."""
+        seen = f"{prefix}last_seen"
+        return Q(**{f"{seen}__isnull": True}) | Q(**{f"{prefix}disconnected_at__gte": F(seen)})
+
+    @staticmethod
+    def silent(prefix: str = "") -> Q:
+        """Heard of, but not lately: the network is down, or whoever would have noted its end was."""
+        patience = timedelta(seconds=settings.STALE_AFTER)
+        return Q(**{f"{prefix}last_seen__lt": timezone.now() - patience})
+
+    @property
+    def is_gone(self) -> bool:
+        left, seen = self.disconnected_at, self.last_seen
+        return seen is None or (left is not None and left >= seen)
+
+    @property
+    def is_silent(self) -> bool:
+        patience = timedelta(seconds=settings.STALE_AFTER)
+        return self.last_seen is not None and timezone.now() - self.last_seen > patience
+
+    @property
     def presence(self) -> str:
         """What the device is doing now. Uses `is_reserved` when a selector annotated it."""
         if self.status != self.Status.APPROVED:
             return Device.Presence(self.status)
-        if self.last_seen is None or (self.disconnected_at and self.disconnected_at >= self.last_seen):
+        if self.is_gone:
             return Device.Presence.OFFLINE
-        if timezone.now() - self.last_seen > timedelta(seconds=settings.STALE_AFTER):
+        if self.is_silent:
             return Device.Presence.STALE
         if not self.may_train:
             return Device.Presence.PAUSED

@@ -36,6 +36,9 @@ class TrainingJob(models.Model):
         "fl_server.Checkpoint", null=True, blank=True, on_delete=models.SET_NULL, related_name="best_of"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    not_before = models.DateTimeField(
+        null=True, blank=True, help_text="A job whose run failed waits so long for the next"
+    )
     submitted_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

@@ -37,18 +37,20 @@ class Participation(models.Model):
         DOWNLOADING = "downloading"
         TRAINING = "training"
         UPLOADING = "uploading"
+        PARKED = "parked"
         ACCEPTED = "accepted"
         REJECTED = "rejected"
         LATE = "late"
         LOST = "lost"
 
     _OPEN_NEXT = {Status.ACCEPTED, Status.REJECTED, Status.LATE, Status.LOST}
-    _WORKING = {Status.DOWNLOADING, Status.TRAINING, Status.UPLOADING}
+    _WORKING = {Status.DOWNLOADING, Status.TRAINING, Status.UPLOADING, Status.PARKED}
     TRANSITIONS = {
         Status.SELECTED: _WORKING | _OPEN_NEXT,
         Status.DOWNLOADING: _WORKING | _OPEN_NEXT | {Status.SELECTED},
         Status.TRAINING: _WORKING | _OPEN_NEXT | {Status.SELECTED},
         Status.UPLOADING: _WORKING | _OPEN_NEXT | {Status.SELECTED},
+        Status.PARKED: _WORKING | _OPEN_NEXT | {Status.SELECTED},
         # A device that was given up may still answer, before its round closes or after.
         Status.LOST: {Status.ACCEPTED, Status.REJECTED, Status.LATE},
     }
@@ -67,6 +69,11 @@ class Participation(models.Model):
     bytes_down = models.PositiveBigIntegerField(default=0)
     bytes_up = models.PositiveBigIntegerField(default=0)
     metrics = models.JSONField(default=dict)
+    partial = models.BooleanField(default=False, help_text="Handed in before all of it was done")
+    lost_seconds = models.FloatField(default=0.0, help_text="Training done and done again, or thrown away")
+    energy_wh = models.FloatField(
+        null=True, blank=True, help_text="Empty where the machine cannot measure it"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -15,7 +15,8 @@ class Run(models.Model):
 
     TRANSITIONS = {
         Status.PREPARING: {Status.LAUNCHED, Status.RUNNING, Status.FAILED, Status.CANCELLED},
-        Status.LAUNCHED: {Status.RUNNING, Status.FAILED, Status.CANCELLED},
+        # An engine that does not answer sends a run back, to be launched again.
+        Status.LAUNCHED: {Status.PREPARING, Status.RUNNING, Status.FAILED, Status.CANCELLED},
         Status.RUNNING: {Status.COMPLETED, Status.FAILED, Status.CANCELLED},
     }
     ACTIVE = frozenset({Status.PREPARING, Status.LAUNCHED, Status.RUNNING})

@@ -63,7 +63,10 @@ def living(groups: Iterable[int]) -> set[int]:
 
 
 def end(groups: Iterable[int], patience: float) -> None:
-    """Ask every group to end; kill what is left after `patience` seconds."""
+    """Ask every group to end; kill what is left after `patience` seconds.
+
+    Nothing cuts this short: it is what a stop leads to, and whatever it left would have no supervisor.
+    """
     left = living(groups)
     asked: set[tuple[int, bool]] = set()
     deadline = time.monotonic() + patience

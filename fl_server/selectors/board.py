@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Max, Prefetch, QuerySet
+from django.db.models import Max, Prefetch, QuerySet, Sum
 
 from fl_server import roles
 from fl_server.models import Device, Participation, Reservation, TrainingJob
@@ -59,7 +59,23 @@ def with_work(devices: QuerySet[Device]) -> QuerySet[Device]:
 
 
 def recent_work(device: Device, most: int = 25) -> QuerySet[Participation]:
-    return device.participations.select_related("run__job").order_by("-created_at")[:most]
+    return recent(device)[:most]
+
+
+def recent(device: Device) -> QuerySet[Participation]:
+    return device.participations.select_related("run__job").order_by("-created_at")
+
+
+def troubles(device: Device, most: int = 5) -> QuerySet[Participation]:
+    """The last rounds in which its work was lost or refused."""
+    bad = (Participation.Status.REJECTED, Participation.Status.LOST, Participation.Status.LATE)
+    return recent(device).filter(status__in=bad)[:most]
+
+
+def energy(device: Device) -> float | None:
+    """Watt-hours of all its rounds that it could measure; None where it never could."""
+    measured: float | None = device.participations.aggregate(sum=Sum("energy_wh"))["sum"]
+    return measured
 
 
 def may_change(job: TrainingJob, user: Any) -> bool:

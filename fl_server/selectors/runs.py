@@ -1,11 +1,12 @@
 """Reads about runs, reservations and participations."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import QuerySet
 
 from fl_server.models import Checkpoint, Device, Participation, Reservation, Run
+
+SHOWN_PROBLEMS = 10
 
 
 def active_reservations(run: Run) -> QuerySet[Reservation]:
@@ -44,8 +45,8 @@ def assignment(reservation: Reservation) -> dict[str, Any]:
     }
 
 
-def problems(run: Run) -> list[str]:
-    """Why reserved devices can do nothing for a run, one sentence each."""
+def problems(run: Run, round_number: int | None = None) -> list[str]:
+    """Why reserved devices can do nothing for a run, one sentence each; of a round, also what went wrong."""
     found = []
     for reservation in active_reservations(run):
         name, have, dealt = reservation.device.name, reservation.rows_found, reservation.rows
@@ -53,7 +54,18 @@ def problems(run: Run) -> list[str]:
             found.append(f"{name}: {reservation.problem}")
         elif have is not None and have != dealt:
             found.append(f"{name}: its copy of the dataset gives {have} rows where {dealt} were dealt.")
-    return found
+    if round_number is not None:
+        found += _went_wrong(run, round_number)
+    return found[:SHOWN_PROBLEMS]
+
+
+def _went_wrong(run: Run, round_number: int) -> list[str]:
+    part = Participation.Status
+    failed = run.participations.filter(
+        round_number=round_number, status__in=[part.REJECTED, part.LATE, part.LOST]
+    )
+    able = failed.exclude(device__in=run.reservations.exclude(problem="").values("device"))
+    return [f"{one.device.name}: {one.reason}" for one in able.exclude(reason="").select_related("device")]
 
 
 def latest_checkpoint(run: Run) -> Checkpoint | None:
@@ -67,7 +79,3 @@ def previous_partitions(job_id: int) -> tuple[int, dict[Any, int]]:
     count = runs.order_by("number").values_list("partitions", flat=True).first() or 0
     dealt = Reservation.objects.filter(run__in=runs).order_by("run__number")
     return count, dict(dealt.values_list("device_id", "partition"))
-
-
-def participations(run: Run, round_number: int) -> Iterable[Participation]:
-    return run.participations.filter(round_number=round_number).select_related("device")

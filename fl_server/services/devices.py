@@ -7,15 +7,18 @@ from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 
-from fl_server import events, kick, lifecycle, roles
+from fl_server import events, kick, labels, lifecycle, reasons, roles, samples
 from fl_server.device_messages import Decision, Hello, Telemetry
 from fl_server.exceptions import NotAllowed
 from fl_server.models import Device
-from fl_server.services import audit, participations, runs
+from fl_server.services import audit, participations, policies, runs, signs
+from fl_server.services import telemetry as history
 
 Status = Device.Status
 # Long enough for any socket; the entry of a machine that never comes back goes away by itself.
 SOCKET_MEMORY = 7 * 24 * 3600  # seconds
+# What of the machine's decision cannot wait to be written.
+DECISION = ("may_train", "may_start", "decision_codes")
 
 
 def approve(device: Device, by: Any) -> Device:
@@ -47,6 +50,26 @@ def revoke(device: Device, by: Any, reason: str) -> Device:
     return device
 
 
+def relabel(device: Device, by: Any, wanted: dict[str, str]) -> Device:
+    """Give a device these labels and no others: other groups' rules may hold for it, other jobs may fit."""
+    if not roles.is_admin(by):
+        raise NotAllowed("Only an admin changes a device's labels.")
+    labels.check_all(wanted)
+    with transaction.atomic():
+        before = device.labels
+        if wanted == before:
+            return device
+        Device.objects.filter(pk=device.pk).update(labels=wanted)
+        device.labels = wanted
+        audit.record(
+            by, "device.relabel", f"device:{device.pk}", name=device.name, before=before, after=wanted
+        )
+        policies.tell(device)
+        _tell(device)
+        kick.tick()
+    return device
+
+
 def registered(device: Device, node_id: str | int) -> None:
     """The engine knows the device's node now. Kept even for a device revoked meanwhile, to undo it."""
     with transaction.atomic():
@@ -66,10 +89,12 @@ def unregistered(device: Device) -> None:
 def connected(device: Device, hello: Hello, socket: str) -> None:
     """A socket of the device is open and it introduced itself. `socket` names this one among its sockets."""
     cache.set(_socket_key(device), socket, SOCKET_MEMORY)
+    if device.warned_at:
+        audit.record(None, "device.back", f"device:{device.pk}", name=device.name)
     _note(
         device,
-        hello.decision,
-        timezone.now(),
+        _said(hello.decision, timezone.now()),
+        warned_at=None,
         hardware=hello.hardware.model_dump(mode="json"),
         platform=hello.platform,
         client_version=hello.version,
@@ -78,12 +103,21 @@ def connected(device: Device, hello: Hello, socket: str) -> None:
 
 
 def sign_of_life(device: Device, telemetry: Telemetry) -> None:
-    """A sample arrived. When the machine's own decision turned, the tick looks at the queue again."""
-    turned = telemetry.decision.allowed != device.may_train
+    """A sample arrived. It waits to be written with others, unless the machine's own decision turned.
+
+    When new work may begin on it again, the tick looks at the queue.
+    """
     now = timezone.now()
+    history.add(device.pk, samples.numbers(telemetry), now)
     sample = telemetry.model_dump(mode="json", exclude={"type", "decision"})
-    _note(device, telemetry.decision, now, telemetry=sample | {"at": now.isoformat()})
-    if turned:
+    facts = _said(telemetry.decision, now) | {"telemetry": sample | {"at": now.isoformat()}}
+    turned = any(getattr(device, name) != facts[name] for name in DECISION)
+    if turned or device.is_gone or device.is_silent:
+        _note(device, facts)
+    else:
+        _remember(device, facts)
+        signs.add(device, {name: facts[name] for name in signs.FIELDS})
+    if turned and device.may_start:
         kick.tick()
 
 
@@ -95,27 +129,38 @@ def disconnected(device: Device, socket: str) -> bool:
     cache.delete(_socket_key(device))
     now = timezone.now()
     with transaction.atomic():
-        Device.objects.filter(pk=device.pk).update(disconnected_at=now)
+        Device.objects.filter(pk=device.pk).update(disconnected_at=now, **signs.take(device))
         device.refresh_from_db(fields=["status", "last_seen", "disconnected_at", "may_train"])
         participations.gone(device)
         _tell(device)
     return True
 
 
-def _note(device: Device, decision: Decision, now: datetime, **facts: Any) -> None:
-    """Write what the device just said, unless it was revoked meanwhile."""
-    facts |= {
+def _said(decision: Decision, now: datetime) -> dict[str, Any]:
+    return {
         "last_seen": now,
-        "disconnected_at": None,
         "may_train": decision.allowed,
+        "may_start": decision.allowed and decision.may_start,
+        "decision_codes": list(decision.codes),
         "decision_reason": decision.reason,
+        "decision_until": decision.until,
     }
+
+
+def _note(device: Device, facts: dict[str, Any], **more: Any) -> None:
+    """Write at once what the device just said, unless it was revoked meanwhile."""
+    signs.take(device)
+    facts = facts | {"disconnected_at": None} | more
     with transaction.atomic():
         if not Device.objects.filter(pk=device.pk).exclude(status=Status.REVOKED).update(**facts):
             return
-        for name, value in facts.items():
-            setattr(device, name, value)
+        _remember(device, facts)
         _tell(device)
+
+
+def _remember(device: Device, facts: dict[str, Any]) -> None:
+    for name, value in facts.items():
+        setattr(device, name, value)
 
 
 def _tell(device: Device) -> None:
@@ -125,7 +170,7 @@ def _tell(device: Device) -> None:
         name=device.name,
         status=device.status,
         presence=device.presence,
-        reason=device.decision_reason,
+        reason="" if device.may_train and device.may_start else reasons.general(device.decision_codes),
         last_seen=device.last_seen.isoformat() if device.last_seen else None,
         telemetry=device.telemetry,
     )

@@ -18,7 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from fl_server import events, kick, pki, roles
+from fl_server import client_version, events, kick, pki, roles
 from fl_server.device_messages import Hardware
 from fl_server.exceptions import Conflict, Gone, InvalidInput, NotAllowed, NotFound
 from fl_server.models import Device, EnrolmentCode
@@ -30,6 +30,7 @@ NODE_CONTEXT = b"constellation-node-v1\n"
 OWNER_MAX_USES = 5
 MAX_USES = 10_000
 MAX_VALIDITY = timedelta(days=365)
+ASK_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,13 @@ def revoke_code(code: EnrolmentCode, by: Any) -> EnrolmentCode:
 def join(secret: str, *, csr: str, node_key: str, node_proof: str, machine: Machine) -> Joined:
     """Make a device out of a machine that holds a valid code and proves that it holds both private keys.
 
-    A machine that asks again with the same identity, because the answer got lost, gets the same device and a
-    fresh certificate; the code is not used a second time.
+    A machine that asks again with the same identity within the hour, because the answer got lost, gets the
+    same device and a fresh certificate; the code is not used a second time. Later that takes an open code.
     """
     code = EnrolmentCode.objects.select_related("owner").filter(secret_hash=_hash(secret)).first()
     if code is None:
         raise NotFound("This enrolment code does not exist.", code="code-unknown")
+    client_version.check(machine.client_version)
     request, identity = _identity(csr)
     node_pem = _node_key(node_key, node_proof, request)
     known = Device.objects.filter(identity_key=_public_pem(identity)).first()
@@ -207,7 +209,10 @@ def _joined_before(
         raise NotAllowed("This device was revoked. Enrol it again with new keys.", code="device-revoked")
     if device.node_key != node_pem or device.owner_id != code.owner_id:
         raise Conflict("A device with this identity has joined already.", code="key-in-use")
-    return Joined(device, _certify(device, identity))
+    with transaction.atomic():
+        if code.revoked_at or timezone.now() - device.enrolled_at > ASK_AGAIN:
+            _use(code)
+        return Joined(device, _certify(device, identity))
 
 
 def _certify(device: Device, identity: ec.EllipticCurvePublicKey) -> str:

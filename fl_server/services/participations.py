@@ -8,7 +8,7 @@ from fl_server import events, lifecycle
 from fl_server.models import Device, Participation, Reservation, Run
 
 Status = Participation.Status
-PHASES = frozenset({Status.DOWNLOADING, Status.TRAINING, Status.UPLOADING})
+PHASES = frozenset({Status.DOWNLOADING, Status.TRAINING, Status.UPLOADING, Status.PARKED})
 
 
 def open_round(run: Run, round_number: int, devices: list[Device]) -> None:
@@ -58,8 +58,25 @@ def ready(
         _tell_run(run_id, device, type="ready", working_on=working_on)
 
 
-def uploaded(device: Device, run_id: int, round_number: int) -> None:
+def parked(device: Device, run_id: int, round_number: int, examples: int) -> None:
+    """The owner is back. What the device did so far counts when the round closes before it goes on."""
+    progress(device, run_id, round_number, Status.PARKED)
+    Reservation.objects.filter(device=device, run_id=run_id, released_at__isnull=True).update(ready_at=None)
+    _tell_run(run_id, device, type="parked", round=round_number, examples=examples)
+
+
+def uploaded(
+    device: Device,
+    run_id: int,
+    round_number: int,
+    *,
+    partial: bool = False,
+    lost_seconds: float = 0.0,
+    energy_wh: float | None = None,
+) -> None:
     """The reply lies complete in the engine."""
+    mine = Participation.objects.filter(device=device, run_id=run_id, round_number=round_number)
+    mine.update(partial=partial, lost_seconds=lost_seconds, energy_wh=energy_wh)
     _tell_run(run_id, device, type="uploaded", round=round_number)
 
 

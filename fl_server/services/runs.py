@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from fl_server import events, kick, lifecycle
@@ -15,10 +16,20 @@ from fl_server.services import jobs
 
 Status = Run.Status
 
-# A job whose run dies of the platform's own faults is started again so often.
-MAX_ATTEMPTS = 3
+# So many runs in a row may fail without a new round before their job fails too.
+MAX_ATTEMPTS = 5
 # Ends that another attempt can cure; bad settings and diverged training come back the same.
-RETRIED = frozenset({"serverapp-lost", "launch-timeout", "engine-stopped", "launch-failed"})
+RETRIED = frozenset(
+    {
+        "engine-stopped",
+        "launch-failed",
+        "launch-timeout",
+        "preparation-timeout",
+        "serverapp-lost",
+        "too-few-replies",
+    }
+)
+LONGEST_PAUSE = 60.0  # seconds between two runs of a job
 
 
 class Superseded(Conflict):
@@ -38,6 +49,7 @@ def claim(job: TrainingJob, devices: list[tuple[Device, int]], partitions: int) 
             job,
             TrainingJob.Status.RUNNING,
             started_at=job.started_at or now,
+            not_before=None,
             waiting={},
             reason_code="",
             reason="",
@@ -72,6 +84,11 @@ def announce(reservation: Reservation) -> None:
 def launched(run: Run) -> bool:
     """Take the right to start the run in the engine; False when it was taken or the run ended."""
     return lifecycle.try_advance(run, Status.LAUNCHED)
+
+
+def not_launched(run: Run) -> None:
+    """Give the right back: the engine does not answer, and a later tick tries again."""
+    lifecycle.try_advance(run, Status.PREPARING, only_if=Q(status=Status.LAUNCHED))
 
 
 def attach_engine(run: Run, engine_run_id: int) -> None:
@@ -110,19 +127,34 @@ def complete(run: Run) -> None:
             events.job_changed(job.pk, status=job.status, reason_code=job.reason_code, reason=job.reason)
 
 
-def fail(run: Run, code: str, reason: str, traceback: str = "") -> None:
+def fail(run: Run, code: str, reason: str, traceback: str = "", *, only_if: Q | None = None) -> None:
     """End a run; its job goes back to the queue where another attempt may help, else it fails too."""
     with transaction.atomic():
-        if not _end(run, Status.FAILED, code, reason, traceback):
+        if not _end(run, Status.FAILED, code, reason, traceback, only_if=only_if):
             return
         job = TrainingJob.objects.get(pk=run.job_id)
         if job.status != TrainingJob.Status.RUNNING:
             return
-        if code in RETRIED and run.number < MAX_ATTEMPTS:
-            lifecycle.try_advance(job, TrainingJob.Status.QUEUED, reason_code=code, reason=reason)
+        failures = _failures_in_a_row(job)
+        if code in RETRIED and failures < MAX_ATTEMPTS:
+            pause = timedelta(seconds=min(2.0**failures, LONGEST_PAUSE))
+            lifecycle.try_advance(
+                job,
+                TrainingJob.Status.QUEUED,
+                reason_code=code,
+                reason=reason,
+                not_before=timezone.now() + pause,
+            )
             events.job_changed(job.pk, status=job.status, reason_code=code, reason=reason)
         else:
             jobs.finish(job, TrainingJob.Status.FAILED, code, reason)
+
+
+def _failures_in_a_row(job: TrainingJob) -> int:
+    """Failed runs since the last committed round; the one that committed it counts once it failed too."""
+    last = job.rounds.order_by("-number").values_list("number", flat=True).first() or 0
+    since = Q(first_round__gt=last) | Q(rounds__number=last)
+    return job.runs.filter(since, status=Status.FAILED).count()
 
 
 def cancel(run: Run, reason: str) -> None:
@@ -132,11 +164,10 @@ def cancel(run: Run, reason: str) -> None:
         events.tell_run(run.pk, type="cancel")
 
 
-def _end(run: Run, to: str, code: str, reason: str, traceback: str = "") -> bool:
+def _end(run: Run, to: str, code: str, reason: str, traceback: str = "", *, only_if: Q | None = None) -> bool:
     now = timezone.now()
-    if not lifecycle.try_advance(
-        run, to, reason_code=code, reason=reason, traceback=traceback, finished_at=now, lease_until=None
-    ):
+    facts = {"reason_code": code, "reason": reason, "traceback": traceback, "finished_at": now}
+    if not lifecycle.try_advance(run, to, only_if=only_if, lease_until=None, **facts):
         return False
     open_ones = Participation.objects.filter(run=run, status__in=Participation.ACTIVE)
     open_ones.update(

@@ -1,15 +1,14 @@
 """Which job starts next, on which devices, and why the others wait."""
 
 import logging
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
-from fl_server import spec
+from fl_server import reasons, spec
 from fl_server.exceptions import Conflict, InvalidSpec
 from fl_server.models import Device, Reservation, Run, TrainingJob
 from fl_server.selectors import runs as selectors
@@ -23,7 +22,8 @@ SHOWN_REASONS = 20
 def claim_next() -> list[Run]:
     """Start every queued job that its devices allow, the highest priority first."""
     claimed = []
-    for job in TrainingJob.objects.filter(status=TrainingJob.Status.QUEUED).order_by(
+    due = Q(not_before__isnull=True) | Q(not_before__lte=timezone.now())
+    for job in TrainingJob.objects.filter(due, status=TrainingJob.Status.QUEUED).order_by(
         "-priority", "submitted_at"
     ):
         if Run.objects.filter(status__in=Run.ACTIVE).count() >= settings.MAX_RUNS:
@@ -83,8 +83,8 @@ def unfit_reason(device: Device, wanted: spec.JobSpec) -> str:
         (device.status == Device.Status.PENDING, "waits for approval"),
         (device.status == Device.Status.REVOKED, "was revoked"),
         (not device.node_id, "is not yet registered with the engine"),
-        (not _online(device), "is offline"),
-        (not device.may_train, device.decision_reason or "is paused by its owner"),
+        (device.is_gone or device.is_silent, "is offline"),
+        (not device.may_train or not device.may_start, reasons.general(device.decision_codes)),
         (getattr(device, "is_reserved", False), "works on another run"),
         (needs.gpu and not gpus, "has no GPU"),
         (hardware.get("cores", 0) < needs.min_cores, f"has fewer than {needs.min_cores} cores"),
@@ -95,12 +95,6 @@ def unfit_reason(device: Device, wanted: spec.JobSpec) -> str:
         (not needs.labels.items() <= device.labels.items(), "lacks a label that the job asks for"),
     )
     return next((reason for unfit, reason in checks if unfit), "")
-
-
-def _online(device: Device) -> bool:
-    if device.last_seen is None or (device.disconnected_at and device.disconnected_at >= device.last_seen):
-        return False
-    return bool(timezone.now() - device.last_seen <= timedelta(seconds=settings.STALE_AFTER))
 
 
 def _waiting(needed: int, fit: int, unfit: dict[str, str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from fl_server.models import Checkpoint, Device, Reservation, Round, Run, TrainingJob
@@ -13,6 +13,7 @@ Status = Run.Status
 
 # A message that had no effect for so long is taken for lost and sent again.
 PATIENCE = timedelta(seconds=10)
+LAUNCH_PATIENCE = timedelta(seconds=2)
 
 
 def check_runs() -> None:
@@ -29,18 +30,27 @@ def _end_cancelled() -> None:
 
 
 def _end_lost() -> None:
-    for run in Run.objects.filter(status=Status.RUNNING, lease_until__lt=timezone.now()):
+    # Asked again in the UPDATE: a lease that was extended a moment ago is good.
+    lapsed = Q(status=Status.RUNNING, lease_until__lt=timezone.now())
+    for run in Run.objects.filter(lapsed):
         runs.fail(
             run,
             "serverapp-lost",
             f"The process that led the run gave no sign of life for {settings.LEASE_SECONDS:.0f} s.",
+            only_if=lapsed,
         )
 
 
 def _end_unlaunched() -> None:
     patience = timezone.now() - timedelta(seconds=settings.LAUNCH_SECONDS)
-    for run in Run.objects.filter(status__in=[Status.PREPARING, Status.LAUNCHED], created_at__lt=patience):
-        runs.fail(run, "launch-timeout", f"The run did not start within {settings.LAUNCH_SECONDS:.0f} s.")
+    overdue = Q(status__in=[Status.PREPARING, Status.LAUNCHED], created_at__lt=patience)
+    for run in Run.objects.filter(overdue):
+        runs.fail(
+            run,
+            "launch-timeout",
+            f"The run did not start within {settings.LAUNCH_SECONDS:.0f} s.",
+            only_if=overdue,
+        )
 
 
 def unstopped() -> QuerySet[Run]:
@@ -71,8 +81,13 @@ def unprepared() -> QuerySet[Run]:
 
 
 def unlaunched() -> QuerySet[Run]:
-    """Runs whose launch was perhaps lost on its way through the queue."""
-    return Run.objects.filter(status=Status.PREPARING, created_at__lt=_while_ago())
+    """Runs whose launch was perhaps lost on its way through the queue, or met an engine that was away."""
+    return Run.objects.filter(status=Status.PREPARING, created_at__lt=timezone.now() - LAUNCH_PATIENCE)
+
+
+def unled() -> QuerySet[Run]:
+    """Runs that the engine has started and whose process has not said anything yet."""
+    return Run.objects.filter(status=Status.LAUNCHED).exclude(engine_run_id="")
 
 
 def unready() -> QuerySet[Reservation]:

@@ -7,7 +7,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.timesince import timesince
 
-from fl_server import roles
+from fl_server import reasons, roles
 from fl_server.models import Device, TrainingJob
 
 register = template.Library()
@@ -60,6 +60,14 @@ def seconds(value: Any) -> str:
     return f"{int(value // 60)} min {int(value % 60)} s"
 
 
+@register.filter
+def energy(watt_hours: Any) -> str:
+    """Never a guess: a machine that cannot measure it is unknown."""
+    if not isinstance(watt_hours, int | float):
+        return "unknown"
+    return f"{watt_hours / 1000:.2f} kWh" if watt_hours >= 1000 else f"{watt_hours:.1f} Wh"
+
+
 @register.simple_tag
 def ago(moment: datetime | None) -> str:
     """A time that the page's script keeps current."""
@@ -96,9 +104,9 @@ def sentence(job: TrainingJob) -> str:
     return job.reason
 
 
-@register.filter
-def doing(device: Device) -> str:
-    """What the device does now, in words; its presence is derived, so this is too."""
+@register.simple_tag
+def doing(user: Any, device: Device) -> str:
+    """What the device does now, in words; why it does not train, in the words that are for this person."""
     presence = device.presence
     if presence == Device.Presence.TRAINING:
         return "Reserved"
@@ -107,8 +115,8 @@ def doing(device: Device) -> str:
         Device.Presence.REVOKED: "May no longer take part.",
         Device.Presence.OFFLINE: "Not connected.",
         Device.Presence.STALE: "Connected, but silent.",
-        Device.Presence.PAUSED: device.decision_reason or "Paused by its owner.",
-        Device.Presence.IDLE: "Free for work.",
+        Device.Presence.PAUSED: reasons.shown_to(user, device),
+        Device.Presence.IDLE: reasons.shown_to(user, device) or "Free for work.",
     }[presence]
 
 

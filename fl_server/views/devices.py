@@ -1,5 +1,6 @@
 """Devices: the fleet as cards, one device, approving and revoking."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,9 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from fl_server import roles
 from fl_server.models import Device
-from fl_server.selectors import board
+from fl_server.selectors import board, policies
 from fl_server.selectors import devices as selectors
-from fl_server.services import devices
+from fl_server.services import client_logs, devices
 from fl_server.views.access import act, page_for, part_for
 
 DEVICES_ON_A_PAGE = 60
@@ -33,10 +34,12 @@ def cards(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest) -> dict[str, Any]:
-    visible = selectors.visible_to(request.user)
+    everything = selectors.visible_to(request.user)
+    removed = "removed" in request.GET
+    visible = selectors.removed(everything) if removed else selectors.not_removed(everything)
     page = Paginator(board.with_work(visible), DEVICES_ON_A_PAGE).get_page(request.GET.get("page"))
-    tally = {presence: n for presence, n in selectors.counts(visible).items() if n}
-    return {"page": page, "tally": tally, "stale_after": settings.STALE_AFTER}
+    tally = {presence: n for presence, n in selectors.counts(everything).items() if n}
+    return {"page": page, "tally": tally, "removed": removed, "stale_after": settings.STALE_AFTER}
 
 
 def _device(request: HttpRequest, pk: UUID) -> Device:
@@ -46,12 +49,21 @@ def _device(request: HttpRequest, pk: UUID) -> Device:
 
 def _facts(request: HttpRequest, device: Device) -> dict[str, Any]:
     admin = roles.is_admin(request.user)
+    mine = admin or device.owner_id == request.user.pk
     return {
         "device": device,
         "may_approve": admin and device.status == Device.Status.PENDING,
-        "may_revoke": (admin or device.owner_id == request.user.pk)
-        and device.status != Device.Status.REVOKED,
+        "may_revoke": mine and device.status != Device.Status.REVOKED,
+        "why_revoked": selectors.why_revoked(device),
+        "removal": device.last_seen and device.last_seen + timedelta(days=settings.REMOVE_AFTER_DAYS),
+        "offers": selectors.replaceable_by(device) if mine else (),
+        "may_read_log": mine,
+        "may_ask": device.presence in client_logs.SPEAKING,
+        "logs": device.client_logs.select_related("asked_by") if mine else (),
         "work": board.recent_work(device),
+        "troubles": board.troubles(device),
+        "energy": board.energy(device),
+        "policy": policies.layers(device),
         "stale_after": settings.STALE_AFTER,
     }
 

@@ -1,8 +1,12 @@
 import math
 from typing import Any
 
-from django.contrib.auth.views import LoginView
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from rest_framework.throttling import ScopedRateThrottle
 
 
@@ -20,3 +24,13 @@ class Login(LoginView):
         seconds = math.ceil(throttle.wait() or 60)
         context = self.get_context_data(form=self.get_form_class()(request), too_many=seconds)
         return self.render_to_response(context, status=429, headers={"Retry-After": str(seconds)})
+
+
+def admin_login(request: HttpRequest) -> HttpResponse:
+    """The admin site has no log-in of its own: this one is throttled."""
+    index = reverse("admin:index")
+    if admin.site.has_permission(request):
+        return redirect(index)
+    if request.user.is_authenticated:
+        raise PermissionDenied
+    return redirect_to_login(request.GET.get("next", index))

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from rest_framework.throttling import ScopedRateThrottle
 from fl_server import pki, roles
 from fl_server.services import enrolment
 from tests.server.world import person
+from tests.waiting import until
 
 DEADLINE = 15.0  # seconds
 
@@ -57,18 +57,11 @@ class Web:
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
-        wait_until(lambda: self.server.started, "the web server started")
+        until(lambda: self.server.started, "the web server started")
 
     def stop(self) -> None:
         self.server.should_exit = True
         self.thread.join(DEADLINE)
-
-
-def wait_until(fact: Any, what: str, seconds: float = DEADLINE) -> None:
-    until = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < until, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture

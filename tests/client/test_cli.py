@@ -1,18 +1,22 @@
+import json
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import psutil
 import pytest
 
-from fl_client import __version__
+from fl_client import __version__, owner
 from fl_client.home import Home, State
+from fl_client.policy.rules import Rules
 from fl_server.models import Device
-from fl_server.services import devices
-from tests.client.platform import Platform, command, finished, free_port, platform, wait_until
+from fl_server.services import devices, policies
+from tests.client.platform import Platform, command, finished, free_port, platform
+from tests.waiting import until
 
 __all__ = ["platform"]
 pytestmark = [pytest.mark.services]
@@ -26,6 +30,8 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def enrolled(platform: Platform, home: Path) -> Path:
+    # A machine that is busy with tests may train all the same.
+    policies.set_company(platform.admin, {})
     code, said = finished(command(home, "enrol", platform.code(), "--name", "desk"))
     assert code == 0, said
     return home
@@ -34,7 +40,7 @@ def enrolled(platform: Platform, home: Path) -> Path:
 @pytest.fixture
 def agent(enrolled: Path) -> Iterator["subprocess.Popen[str]"]:
     process = command(enrolled, "run")
-    wait_until(lambda: Device.objects.get().presence == "idle", "the agent connected")
+    until(lambda: Device.objects.get().presence == "idle", "the agent connected")
     yield process
     if process.poll() is None:
         process.kill()
@@ -45,7 +51,35 @@ def test_enrol_says_what_to_do_next(platform: Platform, home: Path) -> None:
     code, said = finished(command(home, "enrol", platform.code(approves=False), "--name", "desk"))
     assert code == 0
     assert said.startswith(f"Enrolled as 'desk' with {platform.url}. An admin has to approve it")
-    assert Device.objects.get().status == "pending"
+    device = Device.objects.get()
+    assert device.status == "pending"
+    assert f"the code {device.short_code}." in said
+
+
+def test_a_roll_out_brings_rules_and_may_run_again(platform: Platform, home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "constellation.json"
+    code = platform.code(max_uses=2, labels={"room": "lab"})
+    file.write_text(json.dumps({"code": code, "name": "lab-7", "policy": {"gpu": "never"}}))
+    for _ in range(2):
+        found, said = finished(command(home, "enrol", "--file", str(file), "--yes"))
+        assert (found, "Enrolled" in said) == (0, True), said
+        owner.save_rules(Home(home), Rules(gpu="never", idle_minutes=60))
+    device = Device.objects.get()
+    assert (device.name, device.labels) == ("lab-7", {"room": "lab"})
+    assert owner.saved_rules(Home(home)) == Rules(gpu="never", idle_minutes=60)
+    assert finished(command(home, "enrol", code))[0] == 2
+
+
+def test_joining_again_after_a_revocation_loosens_nothing(platform: Platform, enrolled: Path) -> None:
+    owner.save_rules(Home(enrolled), Rules(gpu="never"))
+    Home(enrolled).update(status="revoked")
+    assert finished(command(enrolled, "enrol", platform.code(), "--name", "desk"))[0] == 0
+    assert owner.saved_rules(Home(enrolled)) == Rules(gpu="never")
+
+
+def test_a_service_ends_well_where_starting_again_would_not_help(home: Path) -> None:
+    assert finished(command(home, "run", "--as-service"))[0] == 0
+    assert finished(command(home, "run"))[0] == 5
 
 
 def test_status_of_an_enrolled_machine(enrolled: Path) -> None:
@@ -58,11 +92,11 @@ def test_status_of_an_enrolled_machine(enrolled: Path) -> None:
 def test_the_agent_stops_cleanly_on_sigterm_and_sigint(enrolled: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         process = command(enrolled, "run")
-        wait_until(lambda: Device.objects.get().presence == "idle", "the agent connected")
+        until(lambda: Device.objects.get().presence == "idle", "the agent connected")
         process.send_signal(number)
         code, said = finished(process, 10)
         assert (code, "Traceback" in said) == (0, False), said
-        wait_until(lambda: Device.objects.get().presence == "offline", "the device is offline")
+        until(lambda: Device.objects.get().presence == "offline", "the device is offline")
 
 
 def test_an_idle_agent_is_small_and_quiet(agent: "subprocess.Popen[str]") -> None:
@@ -97,10 +131,11 @@ def test_pause_and_resume_reach_the_platform_through_a_running_agent(
     agent: "subprocess.Popen[str]", enrolled: Path
 ) -> None:
     assert finished(command(enrolled, "pause", "--reason", "a talk"))[0] == 0
-    wait_until(lambda: Device.objects.get().presence == "paused", "the pause arrived")
-    assert "no, paused by its owner: a talk" in finished(command(enrolled, "status"))[1]
+    until(lambda: Device.objects.get().presence == "paused", "the pause arrived")
+    said = finished(command(enrolled, "status"))[1]
+    assert "paused:      until you resume it: a talk" in said
     assert finished(command(enrolled, "resume"))[0] == 0
-    wait_until(lambda: Device.objects.get().presence == "idle", "the machine is back")
+    until(lambda: Device.objects.get().presence == "idle", "the machine is back")
 
 
 def test_leave_tells_the_server_removes_everything_and_ends_the_agent(
@@ -158,7 +193,9 @@ def test_leaving_without_a_server_keeps_everything_unless_forced(enrolled: Path)
 def test_an_agent_whose_server_is_down_keeps_trying(enrolled: Path) -> None:
     Home(enrolled).update(server=f"https://127.0.0.1:{free_port()}")
     process = command(enrolled, "run")
-    time.sleep(2)
+    assert process.stderr is not None
+    failures = filter(lambda line: "not connected" in line, process.stderr)
+    assert len(list(islice(failures, 2))) == 2
     assert process.poll() is None
     process.terminate()
     assert finished(process, 10)[0] == 0

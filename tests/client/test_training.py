@@ -5,7 +5,9 @@ import torch
 from fl_client import assignment as assignments
 from fl_client import models, weights
 from fl_client.errors import AssignmentError, Cancelled, Diverged, NotPrepared, WeightsError
-from fl_client.training import Trainer, evaluate
+from fl_client.fit import Watch
+from fl_client.judging import evaluate
+from fl_client.training import Trainer
 from tests.client.assignments import assignment
 
 CPU = torch.device("cpu")
@@ -80,7 +82,7 @@ def test_another_round_sees_the_rows_in_another_order():
 def test_one_full_batch_is_one_step_of_plain_gradient_descent():
     made = trainer(training={"batch_size": 0})
     steps = []
-    result = made.train(1, start(), {}, on_batch=lambda batch, batches: steps.append((batch, batches)))
+    result = made.train(1, start(), {}, Watch(on_batch=lambda batch, batches: steps.append((batch, batches))))
     model = models.build("2nn", {}, 42)
     rows = made._prepared.training
     torch.nn.functional.cross_entropy(model(rows.inputs), rows.labels).backward()
@@ -167,16 +169,15 @@ def test_a_payload_can_be_trained_like_any_model():
 def test_progress_counts_the_batches_of_all_epochs():
     seen = []
     made = trainer(training={"epochs": 2, "batch_size": 150})
-    made.train(1, start(), {}, on_batch=lambda batch, batches: seen.append((batch, batches)))
+    made.train(1, start(), {}, Watch(on_batch=lambda batch, batches: seen.append((batch, batches))))
     assert seen == [(batch, 6) for batch in range(1, 7)]
 
 
 def test_training_stops_at_the_next_batch_when_asked():
     seen = []
+    watch = Watch(on_batch=lambda batch, _: seen.append(batch), should_stop=lambda: len(seen) == 3)
     with pytest.raises(Cancelled):
-        trainer().train(
-            1, start(), {}, on_batch=lambda batch, _: seen.append(batch), should_stop=lambda: len(seen) == 3
-        )
+        trainer().train(1, start(), {}, watch)
     assert seen == [1, 2, 3]
 
 

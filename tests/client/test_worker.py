@@ -3,12 +3,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
-from fl_client import frames, models, weights
+from fl_client import frames, models, snapshot, weights
 from tests.client.assignments import assignment
 
 pytestmark = pytest.mark.e2e
@@ -17,8 +19,10 @@ pytestmark = pytest.mark.e2e
 class Process:
     """A real worker and the two ends of its pipe."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.keep = folder / "round.safetensors"
         environment = {**os.environ, "CONSTELLATION_THREADS": "1", "CONSTELLATION_DEVICE": "cpu"}
+        environment["CONSTELLATION_NICE"] = "7"
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "fl_client.worker"],
             stdin=subprocess.PIPE,
@@ -34,9 +38,9 @@ class Process:
         self.send({"type": "prepare", "assignment": assignment(**changes)})
         return self.answer()
 
-    def train(self, round_number: int, payload: bytes, run: int = 12) -> None:
+    def train(self, round_number: int, payload: bytes, run: int = 12, resume: bool = False) -> None:
         header = {"type": "train", "run": run, "round": round_number, "fence": 7, "config": {}}
-        self.send(header, payload)
+        self.send({**header, "keep": str(self.keep), "resume": resume}, payload)
 
     def receive(self) -> frames.Frame:
         frame = frames.read(self.popen.stdout)
@@ -65,8 +69,8 @@ class Process:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Process]:
-    process = Process()
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("shared"))
     hello = process.receive()
     assert hello.header == {"type": "hello", "pid": process.popen.pid, "device": "cpu", "payload": 0}
     yield process
@@ -74,8 +78,8 @@ def shared() -> Iterator[Process]:
 
 
 @pytest.fixture
-def single() -> Iterator[Process]:
-    process = Process()
+def single(tmp_path: Path) -> Iterator[Process]:
+    process = Process(tmp_path)
     process.receive()
     yield process
     process.end()
@@ -225,3 +229,46 @@ def test_two_workers_give_the_same_bytes_for_the_same_round(shared, single):
         results.append(process.answer().payload)
     assert results[0] == results[1]
     assert all(np.isfinite(array).all() for array in weights.unpack(results[0]).values())
+
+
+def test_a_round_that_is_parked_in_one_worker_goes_on_in_another_as_if_nothing_had_happened(shared, single):
+    small = {"training": {"epochs": 40, "batch_size": 10}}
+    shared.prepare(**small)
+    shared.train(1, start())
+    assert shared.receive().type == "progress"
+    shared.send({"type": "park"})
+    parked = shared.answer()
+    assert (parked.type, parked.header["round"]) == ("parked", 1)
+    head = snapshot.read_head(shared.keep)
+    assert 0 < head.done < head.batches == 1600
+    single.keep = shared.keep
+    single.prepare(**small)
+    single.train(1, start(), resume=True)
+    resumed = single.answer()
+    shared.train(1, start())
+    assert resumed.payload == shared.answer().payload
+    assert resumed.header["examples"] == 400
+
+
+def test_a_worker_that_has_nothing_to_park_goes_on_with_what_comes_next(shared):
+    shared.prepare()
+    shared.send({"type": "park"})
+    shared.train(1, start())
+    assert shared.answer().type == "result"
+
+
+def test_a_snapshot_of_another_round_is_not_gone_on_from(shared):
+    shared.prepare()
+    shared.train(1, start())
+    whole = shared.answer().payload
+    shared.keep.write_bytes(b"damaged")
+    shared.train(1, start(), resume=True)
+    assert shared.answer().payload == whole
+
+
+def test_threads_and_niceness_are_those_that_were_lent(single):
+    single.send({"type": "limits", "threads": 2})
+    single.prepare()
+    single.train(1, start())
+    assert single.answer().type == "result"
+    assert psutil.Process(single.popen.pid).nice() == 7

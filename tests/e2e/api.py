@@ -1,13 +1,14 @@
 """What a person does over the REST API, and waiting for what comes of it."""
 
 import ssl
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import httpx
 
-PERIOD = 0.05  # seconds between two looks
+from tests import waiting
+
+PERIOD = 0.1  # seconds between two looks; each costs the platform a request
 WARMED_UP = 90.0  # seconds that two busy cores may take for a run's first round
 ADMIN, RESEARCHER = "ada", "rosa"
 PASSWORD = "open-clusters-7"
@@ -27,12 +28,7 @@ T = TypeVar("T")
 
 
 def until(fact: Callable[[], T], what: str, seconds: float = 30.0) -> T:
-    """What `fact` gives as soon as it gives something; a failure says what did not come true."""
-    deadline = time.monotonic() + seconds
-    while not (found := fact()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(PERIOD)
-    return found
+    return waiting.until(fact, what, seconds, PERIOD)
 
 
 class Api:

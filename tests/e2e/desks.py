@@ -1,18 +1,20 @@
 """A company of devices whose sockets and whose Celery are played by the test's own process.
 
-So a device may do what our client never would, and die when it is told to.
+So a device may do what our client never would.
 """
 
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 from flwr.app import Message, RecordDict
@@ -29,6 +31,7 @@ from fl_server.services import checkpoints, jobs, participations, runs, scheduli
 from tests.server.world import person
 
 JOB_SECONDS = 120.0
+QUICK_STEP = 0.001
 Arrays = dict[str, np.ndarray]
 SPEC = {
     "model": {"name": "lenet"},
@@ -40,17 +43,18 @@ SPEC = {
 
 
 class QuickWorker:
-    """Prepares and trains at once: every weight gets 0.001."""
+    """Prepares and trains at once: every weight gets one step more."""
 
-    def __init__(self, on_frame: Any) -> None:
+    def __init__(self, on_frame: Any, variables: Any) -> None:
         self._on_frame = on_frame
+        on_frame(self, Frame({"type": "hello", "pid": 0, "device": "cpu"}))
 
     def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
         if header["type"] == "prepare":
             run = header["assignment"]["run"]
             self._on_frame(self, Frame({"type": "prepared", "run": run, "rows": None, "seconds": 0.0}))
         elif header["type"] == "train":
-            arrays = {name: array + np.float32(0.001) for name, array in weights.unpack(payload).items()}
+            arrays = {name: array + np.float32(QUICK_STEP) for name, array in weights.unpack(payload).items()}
             at = {key: header[key] for key in ("run", "round", "fence")}
             result = {"type": "result", **at, "examples": 10, "metrics": {"train-loss": 0.5}}
             self._on_frame(self, Frame(result, weights.pack(arrays)))
@@ -108,8 +112,6 @@ class Desk:
     device: Device
     key: ec.EllipticCurvePrivateKey
     session: Session
-    said: list[dict[str, Any]] = field(default_factory=list)
-    connected: bool = True
 
 
 class Company:
@@ -122,7 +124,6 @@ class Company:
         self,
         name: str,
         wrap: Callable[[FleetLink], AbstractContextManager[Any]] = lambda link: link,
-        worker: Any = QuickWorker,
     ) -> Desk:
         key = ec.generate_private_key(ec.SECP256R1())
         device = Device.objects.create(
@@ -138,16 +139,16 @@ class Company:
         device.refresh_from_db()
         node = int(device.node_id)
         session = Session(
-            lambda: wrap(FleetLink(self.web, key, node, ca=None)), lambda said: self._hear(desk, said), worker
+            lambda: wrap(FleetLink(self.web, key, node, ca=None)),
+            lambda said: self._hear(desk, said),
+            Path(settings.CONSTELLATION_HOME) / "desks" / name,
+            QuickWorker,
         )
         desk = self.desks[name] = Desk(device, key, session)
         bus.get().subscribe(events.device_group(device.pk), lambda event: self._tell(desk, event["payload"]))
         return desk
 
     def _hear(self, desk: Desk, said: dict[str, Any]) -> None:
-        desk.said.append(said)
-        if not desk.connected:
-            return
         try:
             if said["type"] == "ready":
                 participations.ready(desk.device, said["run"], said["fence"], said["round"], said["rows"])
@@ -160,21 +161,12 @@ class Company:
             connections.close_all()
 
     def _tell(self, desk: Desk, told: dict[str, Any]) -> None:
-        if not desk.connected:
-            return
         if told["type"] == "reserve":
             desk.session.start(told["assignment"])
         elif told["type"] in ("wake", "abandon"):
             getattr(desk.session, told["type"])(told["run"], told["round"])
         elif told["type"] == "release":
             desk.session.release(told["run"])
-
-    def cut_off(self, name: str) -> None:
-        """As if its power was gone: nothing more is heard, and its socket closes."""
-        desk = self.desks[name]
-        desk.connected = False
-        participations.gone(desk.device)
-        desk.session.close()
 
     def submit(self, **changes: Any) -> TrainingJob:
         count = {"min_devices": len(self.desks), "max_devices": len(self.desks)}
@@ -183,12 +175,12 @@ class Company:
             self.owner, "clothes", SPEC | {"participation": participation} | changes, submit=True
         )
 
-    def work(self, job: TrainingJob, until: Callable[[], object] | None = None) -> None:
-        """What Celery does, until the job has ended or something has come true."""
+    def work(self, job: TrainingJob) -> None:
+        """What Celery does, until the job has ended."""
         deadline = time.monotonic() + JOB_SECONDS
-        while job.status not in TrainingJob.TERMINAL and not (until and until()):
+        while job.status not in TrainingJob.TERMINAL:
             assert time.monotonic() < deadline, (job.status, job.reason, job.waiting)
-            here = [desk.device.pk for desk in self.desks.values() if desk.connected]
+            here = [desk.device.pk for desk in self.desks.values()]
             Device.objects.filter(pk__in=here).update(last_seen=timezone.now())
             supervision.check_runs()
             for run in scheduling.claim_next():

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from fl_server.platform import ports
 from tests.e2e.api import ADMIN, PASSWORD, RESEARCHER, Api, until
 
+DESKS = ("desk-1", "desk-2")  # the clients of the shared platform
 ROOT = Path(__file__).resolve().parents[2]
 UP_SECONDS = 90.0
 DOWN_SECONDS = 30.0
@@ -109,9 +111,13 @@ class Client:
         kill([psutil.Process(self.agent.pid), *([worker] if worker else [])])
         self.agent.wait(5)
 
-    def stop(self) -> None:
+    def terminate(self) -> None:
         if self.agent is not None:
             self.agent.terminate()
+
+    def stop(self) -> None:
+        self.terminate()
+        if self.agent is not None:
             self.agent.wait(DOWN_SECONDS)
 
 
@@ -147,6 +153,11 @@ class Platform:
     def admit_people(self) -> None:
         command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", PEOPLE]
         subprocess.run(command, cwd=ROOT, env=self.environment, check=True, timeout=CALL_SECONDS)
+        self.set_policy({})
+
+    def set_policy(self, rules: dict[str, Any]) -> None:
+        """The company's rules. None suit tests: a machine that is busy with them trains all the same."""
+        self.login(ADMIN).http.put("/api/v1/policy", json=rules).raise_for_status()
 
     def trust(self) -> ssl.SSLContext | bool:
         secure = self.url.startswith("https")
@@ -172,6 +183,8 @@ class Platform:
 
     def stop(self) -> None:
         """End everything, politely first; what outlives that is killed, so that no test harms the next."""
+        for client in self.clients:
+            client.terminate()
         for client in self.clients:
             with suppress(subprocess.TimeoutExpired):
                 client.stop()

@@ -1,13 +1,8 @@
 """The engine, started exactly as the Procfile starts it, as a stranger meets it from outside."""
 
-import os
 import ssl
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,12 +20,10 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from constellation_web.gateway import ROUTES
-from fl_server.platform import groups, ports
+from tests.e2e.processes import started
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 60.0
 PROTOBUF = {"content-type": "application/protobuf"}
 
 
@@ -61,37 +54,10 @@ class Outside:
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
-    home = tmp_path_factory.mktemp("engine")
-    web, engine = ports.free(), ports.free()
-    environment = {
-        **os.environ,
-        "CONSTELLATION_HOME": str(home),
-        "CONSTELLATION_BIND": f"127.0.0.1:{web}",
-        "CONSTELLATION_ENGINE_PORT": str(engine),
-    }
-    log = (home / "log").open("wb")
-    started = [
-        subprocess.Popen(
-            [sys.executable, "manage.py", name],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        for name in ("superlink", "web")
-    ]
-    try:
-        deadline = time.monotonic() + DEADLINE
-        while not (ports.is_open("127.0.0.1", web) and ports.is_open("127.0.0.1", engine)):
-            assert time.monotonic() < deadline, (home / "log").read_text()
-            time.sleep(0.1)
-        yield Outside(f"127.0.0.1:{web}", f"127.0.0.1:{engine}", (home / "keys" / "ca.pem").read_bytes())
-    finally:
-        groups.end({process.pid for process in started}, patience=10)
-        for process in started:
-            process.wait(5)
-        log.close()
+    folder = tmp_path_factory.mktemp("engine")
+    with started(folder / "log", "superlink", "web", CONSTELLATION_HOME=str(folder)) as at:
+        ca = (folder / "keys" / "ca.pem").read_bytes()
+        yield Outside(f"127.0.0.1:{at.web}", f"127.0.0.1:{at.engine}", ca)
 
 
 def status_of(call: Callable[[], object]) -> int:

@@ -21,13 +21,13 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from fl_client.home import Home
 from fl_client.identity import Identity
 from tests.e2e.api import ADMIN, BOTH, WARMED_UP, Api, Job, until
-from tests.e2e.platform import Client, Platform, kill, running
+from tests.e2e.platform import DESKS, Client, Platform, kill
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
-ONE, TWO, THREE = "desk-1", "desk-2", "desk-3"
+ONE, TWO = DESKS
+THREE = "desk-3"
 EXPIRES_AFTER = 0.01  # hours; the shortest that may be asked for
 PATIENCE = 15.0  # seconds that a round waits for a device that is away
-LEASE = 6.0
 
 
 @dataclass
@@ -45,23 +45,23 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("faults")
-    with running(folder, ONE, TWO, CONSTELLATION_LEASE_SECONDS=str(LEASE)) as platform:
-        admin = platform.login(ADMIN)
-        # Issued first and tried last: it has expired by then.
-        yield World(platform, admin, admin.code(label="Short", valid_hours=EXPIRES_AFTER))
+def world(platform: Platform) -> World:
+    admin = platform.login(ADMIN)
+    # Issued first and tried last: it has expired by then.
+    return World(platform, admin, admin.code(label="Short", valid_hours=EXPIRES_AFTER))
 
 
 @pytest.fixture
-def desks(world: World) -> World:
-    """Both machines are on and have nothing to do."""
+def desks(world: World) -> Iterator[World]:
+    """Both machines are on and have nothing to do; what a failed test leaves running is cancelled."""
     for name in (ONE, TWO):
         client = world.client(name)
         if client.agent is None or client.agent.poll() is not None:
             client.start()
     world.platform.online(world.admin, ONE, TWO, seconds=30)
-    return world
+    yield world
+    for row in world.admin.rows("jobs", status="running"):
+        world.admin.post(f"jobs/{row['id']}/cancel")
 
 
 def test_a_job_survives_the_death_of_the_superlink(desks: World) -> None:
@@ -98,6 +98,7 @@ def test_a_killed_client_costs_a_round_its_patience_and_the_job_nothing(desks: W
     lost = job.parts(round=1, status="lost")
     assert [(part["device_name"], part["reason_code"]) for part in lost] == [(ONE, "lost")]
     assert "away" in lost[0]["reason"]
+    assert [part["device_name"] for part in job.parts(round=2)] == [TWO]
 
 
 def test_a_restarted_client_takes_part_again_and_a_new_worker_trains_the_round_again(desks: World) -> None:
@@ -123,6 +124,14 @@ def test_a_restarted_client_takes_part_again_and_a_new_worker_trains_the_round_a
 def trained_by_both(job: Job) -> int:
     first, second = job.trained_by(ONE), job.trained_by(TWO)
     return first if first and first == second else 0
+
+
+def test_a_stopped_client_is_offline_and_a_started_one_idle_within_seconds(desks: World) -> None:
+    desks.client(ONE).stop()
+    offline = {"name": ONE, "presence": "offline"}
+    until(lambda: desks.admin.rows("devices", **offline), f"{ONE} is offline", 5)
+    desks.client(ONE).start()
+    desks.platform.online(desks.admin, ONE, seconds=10)
 
 
 def test_a_revoked_device_is_cut_off_at_once(world: World) -> None:

@@ -2,15 +2,14 @@
 
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 
 import psutil
 import pytest
 
 from fl_server.platform import ports
-from tests.e2e.api import RESEARCHER, WARMED_UP, until
-from tests.e2e.platform import Platform, running
+from tests.e2e.api import RESEARCHER, WARMED_UP, Job, until
+from tests.e2e.platform import Platform
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 GONE_SECONDS = {signal.SIGTERM: 25.0, signal.SIGKILL: 15.0}
@@ -18,41 +17,45 @@ PROGRAMS = {"up", "web", "celery", "fl_server.flower.superlink", "flower-superex
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with running(tmp_path_factory.mktemp("stops"), "desk-1", CONSTELLATION_LEASE_SECONDS="6") as made:
-        alone = {"min_devices": 1, "max_devices": 1}
-        made.login(RESEARCHER).job("Long", rounds=10_000, participation=alone)
-        yield made
+def job(platform: Platform) -> Job:
+    alone = {"min_devices": 1, "max_devices": 1}
+    return platform.login(RESEARCHER).job("Long", rounds=10_000, participation=alone)
 
 
-def leads_a_run(platform: Platform) -> Platform:
+@pytest.fixture
+def busy(platform: Platform, job: Job) -> Platform:
     """Up, started again where it was stopped before, with a ServerApp at work."""
     assert platform.supervisor is not None
     if platform.supervisor.poll() is not None:
         platform.start()
-    until(lambda: platform.services("flwr-serverapp"), "the job runs", WARMED_UP)
+    again = Job(platform.login(RESEARCHER), job.number)
+    until(
+        lambda: platform.services("flwr-serverapp") and again.parts(status="training"),
+        "a round trains",
+        WARMED_UP,
+    )
     return platform
 
 
 @pytest.mark.parametrize("number", GONE_SECONDS, ids=lambda number: number.name)
 def test_nothing_is_left_and_everything_listened_on_the_loopback_only(
-    platform: Platform, number: signal.Signals
+    busy: Platform, number: signal.Signals
 ) -> None:
-    before = leads_a_run(platform).processes()
-    assert {name for name in PROGRAMS if platform.services(name)} == PROGRAMS
+    before = busy.processes()
+    assert {name for name in PROGRAMS if busy.services(name)} == PROGRAMS
     assert {address for address, _ in listening(before)} == {"127.0.0.1"}
-    assert {port for _, port in listening(before)} >= {platform.port, platform.engine_port}
-    assert platform.supervisor is not None
-    platform.supervisor.send_signal(number)
-    status = platform.supervisor.wait(GONE_SECONDS[number])
+    assert {port for _, port in listening(before)} >= {busy.port, busy.engine_port}
+    assert busy.supervisor is not None
+    busy.supervisor.send_signal(number)
+    status = busy.supervisor.wait(GONE_SECONDS[number])
     assert status == (0 if number == signal.SIGTERM else -number)
     deadline = time.monotonic() + (0.5 if number == signal.SIGTERM else GONE_SECONDS[number])
-    while left := platform.processes():
+    while left := busy.processes():
         assert time.monotonic() < deadline, [process.cmdline() for process in left]
         time.sleep(0.1)
     assert not [process.cmdline() for process in before if lives(process)]
-    assert not ports.is_open("127.0.0.1", platform.engine_port)
-    assert not ports.is_open("127.0.0.1", platform.port)
+    assert not ports.is_open("127.0.0.1", busy.engine_port)
+    assert not ports.is_open("127.0.0.1", busy.port)
 
 
 def lives(process: psutil.Process) -> bool:

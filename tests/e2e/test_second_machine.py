@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import psutil
 import pytest
 
 from fl_server.platform import ports
-from tests.e2e.api import ADMIN, Api
+from tests.e2e.api import ADMIN, WARMED_UP, Api, until
 from tests.e2e.platform import ROOT, Client, Platform
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
@@ -181,3 +182,24 @@ def test_a_laptop_joins_with_the_code_alone_and_trains_a_job_over_tls(company: C
         status, output, complaint = company.laptop.call("status")
     assert status == 0, complaint
     assert company.platform.url in output
+
+
+def test_a_cut_network_costs_time_but_no_round_and_no_machine_appears_twice(company: Company) -> None:
+    alone = {"min_devices": 1, "max_devices": 1}
+    # Three rounds of about five seconds, so that the cable is out in the middle of one.
+    slow = {"model": {"name": "cnn"}, "rounds": 3, "training": {"batch_size": 200, "learning_rate": 0.05}}
+    job = company.admin.job("Over a bad line", **slow, participation=alone, partition={"count": 2})
+    until(lambda: job.trained_by("laptop-1"), "a round trains", WARMED_UP)
+    plug = ("-n", company.cable.laptop, "link", "set", "plug1")
+    ip(*plug, "down")
+    time.sleep(6.0)
+    ip(*plug, "up")
+    job.completed()
+    rounds = job.rounds()
+    assert [(row["number"], row["examples"], row["accepted"]) for row in rounds] == [
+        (number, 4000, 1) for number in (1, 2, 3)
+    ]
+    parts = job.parts()
+    assert sorted(part["round"] for part in parts if part["status"] == "accepted") == [1, 2, 3]
+    assert len(parts) == len({(part["run"], part["round"]) for part in parts})
+    assert len(company.admin.rows("devices", name="laptop-1")) == 1

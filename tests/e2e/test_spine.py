@@ -14,10 +14,9 @@ from websockets.sync.client import connect
 
 from fl_client import models, weights
 from tests.e2e.api import BOTH, PASSWORD, RESEARCHER, SPEC, WARMED_UP, Api, Job, until
-from tests.e2e.platform import Platform, running
+from tests.e2e.platform import DESKS, Platform
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
-DESKS = ("desk-1", "desk-2")
 ROUNDS = 2
 
 
@@ -60,12 +59,6 @@ class Trained:
     job: Job
     page: LivePage
     rounds: list[dict[str, Any]] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with running(tmp_path_factory.mktemp("spine"), *DESKS) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -173,14 +166,3 @@ def test_a_cancelled_job_ends_within_seconds_and_frees_its_devices(
     assert researcher.get("status")["active_runs"] == 0
     until(lambda: not platform.services("flwr-serverapp"), "the process that led the run is gone", 15)
     assert {part["status"] for part in job.parts()} <= {"accepted", "lost"}
-
-
-def test_a_stopped_client_is_offline_and_a_started_one_idle_within_seconds(
-    platform: Platform, researcher: Api
-) -> None:
-    client = platform.clients[0]
-    client.stop()
-    offline = {"name": client.name, "presence": "offline"}
-    until(lambda: researcher.rows("devices", **offline), f"{client.name} is offline", 5)
-    client.start()
-    platform.online(researcher, client.name, seconds=10)

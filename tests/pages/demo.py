@@ -11,7 +11,7 @@ from django.utils import timezone
 from fl_server import bus, events, roles, spec
 from fl_server.device_messages import Decision, Telemetry
 from fl_server.models import Checkpoint, Device, Participation, Reservation, Round, Run, TrainingJob
-from fl_server.services import checkpoints, devices, participations, rounds
+from fl_server.services import checkpoints, devices, participations, policies, rounds
 
 GB = 10**9
 PASSWORD = "stars-and-lines"
@@ -120,7 +120,7 @@ class Demo:
             machine("mira-laptop", mira),
             machine("meeting-room", mira),
         ]
-        machine("reception", mira, may_train=False, decision_reason="Paused by Mira until 18:00.")
+        machine("reception", mira, may_train=False, decision_codes=["paused"], decision_reason="you did")
         machine("jonas-desk", jonas, status=Device.Status.PENDING, last_seen=None)
         self._past_jobs()
         now = timezone.now()
@@ -145,7 +145,7 @@ class Demo:
             "sentence": "Waits for devices: 6 needed, 1 fit now.",
             "needed": 6,
             "fit": 1,
-            "unfit": {"lab-ws-01": "works on another run", "reception": "Paused by Mira until 18:00."},
+            "unfit": {"lab-ws-01": "works on another run", "reception": "is paused by its owner"},
             "unfit_more": 2,
         }
         training_job(self.researcher, "Momentum on the server", "queued", "fedavgm", waiting=waiting)
@@ -174,11 +174,21 @@ class Demo:
             reason="Tensor conv2.weight holds 3 values that are not finite.",
         )
 
-    def sample(self, device: Device, cpu: float = 20.0, *, allowed: bool = True, reason: str = "") -> None:
+    def sample(
+        self, device: Device, cpu: float = 20.0, *, allowed: bool = True, reason: str = "", code: str = ""
+    ) -> None:
         """A sign of life, as the device's socket hands it on."""
-        decision = Decision(allowed=allowed, reason=reason)
+        decision = Decision(allowed=allowed, reason=reason, codes=(code,) if code else ())
         message = Telemetry(type="telemetry", cpu=cpu, ram_free_bytes=9 * GB, decision=decision)
         devices.sign_of_life(device, message)
+
+    def rules(self, device: Device) -> None:
+        """Three layers for one device, of which the owner's is partly in vain."""
+        Device.objects.filter(pk=device.pk).update(labels={"room": "lab", "floor": "2"})
+        night = {"hours": {day: ["18:00-08:00"] for day in ("mon", "tue", "wed", "thu", "fri")}}
+        policies.set_group(self.admin, "room", "lab", {**night, "exclusive_programs": ["matlab"]})
+        policies.set_group(self.admin, "floor", "2", {"networks_denied": ["Guests"]})
+        policies.owner_changed(device, {"idle_minutes": 30, "on_battery": True, "gpu": "always"})
 
     def leave(self, device: Device) -> None:
         devices.disconnected(device, "demo")

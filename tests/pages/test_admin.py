@@ -7,13 +7,13 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from fl_server.models import AuditEvent, Device, EnrolmentCode, TrainingJob
+from fl_server.models import AuditEvent, Device, EnrolmentCode, Policy, TrainingJob
 from tests.server.world import World
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
 
 OURS = [model for model in admin.site._registry if model._meta.app_label == "fl_server"]
-READ_ONLY = [model for model in OURS if model is not EnrolmentCode]
+READ_ONLY = [model for model in OURS if model not in (EnrolmentCode, Policy)]
 
 
 @pytest.fixture
@@ -51,12 +51,13 @@ def test_everything_that_matters_is_registered() -> None:
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
 def test_lists_and_details_open_for_an_admin(staff: Client, model: Any) -> None:
     AuditEvent.objects.create(action="test", target="job:1")
+    Policy.objects.create()
     assert staff.get(address(model, "changelist")).status_code == 200
     row = model.objects.first()
     assert row is not None
     page = staff.get(address(model, "change", row.pk))
     assert page.status_code == 200
-    assert 'name="_save"' not in page.content.decode()
+    assert ('name="_save"' in page.content.decode()) == (model is Policy)
 
 
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
@@ -73,6 +74,28 @@ def test_an_admin_without_access_to_the_site_is_sent_to_log_in(world: World) -> 
     client = Client()
     client.force_login(world.admin)
     assert client.get(reverse("admin:index")).status_code == 302
+
+
+def test_the_admin_sites_log_in_is_the_throttled_one(world: World) -> None:
+    wanted = address(Device, "changelist")
+    answer = Client().get(wanted, follow=True)
+    assert answer.redirect_chain[-1][0] == f"{reverse('login')}?next={wanted}"
+    posted = Client().post(reverse("admin:login"), {"username": "ada", "password": "guess"})
+    assert (posted.status_code, posted["Location"]) == (302, f"{reverse('login')}?next=/admin/")
+
+
+def test_whoever_may_not_enter_the_admin_site_is_told_so_and_not_sent_around(world: World) -> None:
+    client = Client()
+    client.force_login(world.researcher)
+    assert client.get(reverse("admin:index"), follow=True).status_code == 403
+
+
+def test_who_is_in_already_needs_no_log_in(staff: Client) -> None:
+    assert staff.get(reverse("admin:login"))["Location"] == reverse("admin:index")
+
+
+def test_refresh_tokens_are_shown_to_nobody() -> None:
+    assert not [model for model in admin.site._registry if model._meta.app_label == "token_blacklist"]
 
 
 @pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model.__name__)
@@ -122,3 +145,32 @@ def test_a_code_s_secret_is_not_shown_even_as_a_hash(world: World, staff: Client
 def test_a_checkpoint_has_a_download_link(world: World, staff: Client) -> None:
     page = staff.get(address(type(world.checkpoint), "changelist")).content.decode()
     assert reverse("api:checkpoint-download", args=(world.checkpoint.pk,)) in page
+
+
+def test_the_policy_is_changed_there_through_the_service(staff: Client) -> None:
+    staff.post(address(Policy, "add"), {"label_name": "", "label_value": "", "gpu": "never"})
+    company = Policy.objects.get()
+    assert (company.label_name, company.rules) == ("", {"gpu": "never"})
+    assert "never the GPU" in staff.get(address(Policy, "changelist")).content.decode()
+    staff.post(address(Policy, "change", company.pk), {"gpu": "idle", "hours": "mon-fri: 18:00-24:00"})
+    company.refresh_from_db()
+    assert (company.rules["gpu"], len(company.rules["hours"])) == ("idle", 5)
+    assert list(AuditEvent.objects.values_list("action", flat=True)) == ["policy.set"] * 2
+    assert "Allowed hours: not set → Mon–Fri" in staff.get(address(AuditEvent, "changelist")).content.decode()
+
+
+def test_faults_in_a_policy_stand_beside_their_fields(staff: Client) -> None:
+    for data in ({"idle_minutes": "500"}, {"label_name": "a=b", "label_value": "c"}, {"label_value": "c"}):
+        answer = staff.post(address(Policy, "add"), data)
+        assert answer.status_code == 200
+        assert "errorlist" in answer.content.decode() or "text-red" in answer.content.decode()
+    assert not Policy.objects.exists()
+
+
+def test_rules_of_a_group_are_removed_there_and_the_company_s_are_not(staff: Client) -> None:
+    group = Policy.objects.create(label_name="room", label_value="lab")
+    company = Policy.objects.create()
+    staff.post(address(Policy, "delete", group.pk), {"post": "yes"})
+    assert staff.post(address(Policy, "delete", company.pk), {"post": "yes"}).status_code == 403
+    assert list(Policy.objects.all()) == [company]
+    assert AuditEvent.objects.get().action == "policy.remove"

@@ -73,10 +73,14 @@ def test_every_page_fits_the_screen(demo: Demo, visit: Visit, screen: str) -> No
         "job-new": ("/jobs/new/", False),
         "devices": ("/devices/", True),
         "device": (f"/devices/{device}/", True),
+        "policy": ("/policy/", False),
+        "policy-company": ("/policy/company/", False),
+        "policy-group-new": ("/policy/groups/new/", False),
         "enrol": ("/enrol/", False),
         "missing": ("/devices/00000000-0000-0000-0000-000000000000/", False),
     }
     demo.middle_of_round(9)
+    demo.rules(demo.devices[0])
     for name, (path, live) in pages.items():
         visitor.open(path, live=live)
         wide = visitor.page.evaluate(
@@ -223,9 +227,9 @@ def test_a_device_falls_silent_comes_back_and_pauses_before_ones_eyes(
     demo.sample(device, cpu=63.0)
     expect(chip).to_have_text("training")
     expect(page.locator(f"#device-{device.pk} [data-cpu]")).to_have_text("63 %")
-    demo.sample(device, allowed=False, reason="Its owner is typing.")
+    demo.sample(device, allowed=False, reason="you are typing", code="in-use")
     expect(chip).to_have_text("paused")
-    expect(page.locator(f"#device-{device.pk} [data-doing]")).to_have_text("Its owner is typing.")
+    expect(page.locator(f"#device-{device.pk} [data-doing]")).to_have_text("It is being used.")
     demo.leave(device)
     expect(chip).to_have_text("offline")
     assert not visitor.was_reloaded()
@@ -252,7 +256,8 @@ def test_a_page_closes_when_its_reader_loses_the_role(demo: Demo, visit: Visit) 
     demo.researcher.groups.clear()
     demo.recheck(demo.researcher)
     expect(page.get_by_role("heading", name="No role yet")).to_be_visible()
-    visitor.complaints = [said for said in visitor.complaints if "403" not in said]
+    # The page may ask for its rows a moment after the role is gone.
+    visitor.complaints = [said for said in visitor.complaints if not {"403", "404"} & set(said.split())]
 
 
 def test_an_owner_enrols_a_machine_and_sees_only_the_own_ones(demo: Demo, visit: Visit) -> None:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from fl_server import urls
-from fl_server.models import Device, EnrolmentCode, TrainingJob
+from fl_server.models import Device, EnrolmentCode, Policy, TrainingJob
 from fl_server.services import devices, jobs
 from fl_server.templatetags.constellation import TONES
 from tests.pages.visitor import browser
@@ -43,6 +43,13 @@ ACCESS: dict[str, tuple[str, int, int, int, int, int, int]] = {
     "device-facts": ("get", LOGIN, 404, 200, 200, 200, 200),
     "device-approve": ("post", LOGIN, 404, 403, 403, 403, 302),
     "device-revoke": ("post", LOGIN, 404, 302, 403, 403, 302),
+    "device-log": ("post", LOGIN, 404, 302, 403, 403, 302),
+    "device-replace": ("post", LOGIN, 404, 404, 404, 404, 404),
+    "policy": ("get", LOGIN, 403, 200, 200, 200, 200),
+    "policy-company": ("get", LOGIN, 403, DEVICES, 403, 403, 200),
+    "policy-group-new": ("get", LOGIN, 403, DEVICES, 403, 403, 200),
+    "policy-group": ("get", LOGIN, 404, 404, 404, 404, 200),
+    "policy-group-remove": ("post", LOGIN, 404, 404, 404, 404, 302),
     "enrol": ("get", LOGIN, 403, 200, 403, 403, 200),
     "enrol-revoke": ("post", LOGIN, 404, 302, 404, 404, 302),
 }
@@ -59,6 +66,9 @@ def address(name: str, world: World) -> str:
         kwargs.setdefault(name, {"pk": world.running.pk})
     if (name.startswith("device-") and name != "device-cards") or name == "device":
         kwargs.setdefault(name, {"pk": world.training.pk})
+    if name in ("policy-group", "policy-group-remove"):
+        policy, _ = Policy.objects.get_or_create(label_name="room", label_value="lab")
+        kwargs[name] = {"pk": policy.pk}
     query = "?strategy.name=fedprox" if name == "job-options" else ""
     return reverse(name, kwargs=kwargs.get(name)) + query
 
@@ -80,7 +90,9 @@ def test_a_page_answers_each_person_as_the_table_says(world: World, name: str, p
         assert answer["Location"].startswith("/login/")
 
 
-@pytest.mark.parametrize("name", ["job-cancel", "device-approve", "device-revoke", "enrol-revoke"])
+@pytest.mark.parametrize(
+    "name", ["job-cancel", "device-approve", "device-revoke", "policy-group-remove", "enrol-revoke"]
+)
 def test_a_page_that_changes_something_refuses_get_and_a_missing_csrf_token(world: World, name: str) -> None:
     assert browser(world.admin).get(address(name, world)).status_code == 405
     careful = Client(enforce_csrf_checks=True)
@@ -216,11 +228,14 @@ def test_a_silent_device_is_stale_and_a_paused_one_says_why(world: World) -> Non
     long_ago = timezone.now() - timedelta(seconds=settings.STALE_AFTER + 5)
     Device.objects.filter(pk=world.training.pk).update(last_seen=long_ago)
     Device.objects.filter(pk=world.foreign_device.pk).update(
-        last_seen=timezone.now(), may_train=False, decision_reason="Its owner is at the desk."
+        last_seen=timezone.now(), may_train=False, decision_codes=["in-use"], decision_reason="you read news"
     )
     page = browser(world.viewer).get(reverse("devices")).content.decode()
     assert f'data-device="{world.training.pk}" data-presence="stale"' in page
-    assert "Its owner is at the desk." in page
+    assert "It is being used." in page
+    assert "you read news" not in page
+    page = browser(world.foreign_device.owner).get(reverse("devices")).content.decode()
+    assert "You read news." in page
 
 
 def test_a_new_code_is_shown_once(world: World) -> None:

@@ -22,7 +22,7 @@ def test_make_alone_says_what_there_is() -> None:
     shown = make()
     assert shown.returncode == 0, shown.stderr
     names = [line.split()[1] for line in shown.stdout.splitlines()]
-    assert names == ["help", "demo", "up", "test", "lint", "bench", "clean"]
+    assert names == ["help", "demo", "up", "test", "lint", "bench", "client", "clean"]
     assert make("help").stdout == shown.stdout
 
 
@@ -30,6 +30,22 @@ def test_an_unsupported_python_is_one_sentence(tmp_path: Path) -> None:
     refused = make("demo", f"VENV={tmp_path / 'venv'}", "PYTHON=false")
     assert refused.returncode == 2
     assert refused.stdout == "Constellation needs Python 3.11 or 3.12; false is another.\n"
+
+
+def test_a_python_without_venv_is_one_sentence_however_often(tmp_path: Path) -> None:
+    python, venv = tmp_path / "python3", tmp_path / "venv"
+    python.write_text(
+        f"#!/bin/sh\n[ $1 = -c ] && exit 0\nmkdir -p {venv}/bin; touch {venv}/bin/python; echo long; exit 1\n"
+    )
+    python.chmod(0o755)
+    for _ in range(2):
+        refused = make("demo", f"VENV={venv}", f"PYTHON={python}")
+        assert refused.returncode == 2
+        assert refused.stdout == (
+            f"{python} cannot make a virtual environment; "
+            "on Debian and Ubuntu the package python3-venv is missing.\n"
+        )
+        assert not venv.exists()
 
 
 @pytest.mark.parametrize("switch", ["", "1"])

@@ -62,6 +62,7 @@ def idle_devices(count: int) -> list[Device]:
 def claimed(job: TrainingJob | None = None) -> Run:
     """The run of a job that the scheduler just started."""
     job = job or queued()
+    TrainingJob.objects.filter(pk=job.pk).update(not_before=None)  # a test does not wait for the next attempt
     runs_of_job = [run for run in scheduling.claim_next() if run.job_id == job.pk]
     assert len(runs_of_job) == 1, TrainingJob.objects.get(pk=job.pk).waiting
     return runs_of_job[0]

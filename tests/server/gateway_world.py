@@ -4,22 +4,64 @@ import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.db import OperationalError
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
 
 from constellation_web.gateway import Gateway
 from fl_server import pki
 
 DEADLINE = 5.0  # seconds
 PULL = "/v1/fleet/pull-messages"
-KEY = {"flwr-public-key": "a2V5"}
 Handler = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Node:
+    """A device's node key, and the headers with which Flower's client signs."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.pem = public_key_to_bytes(self._key.public_key())
+
+    def headers(self, seconds_ago: float = 0.0) -> dict[str, str]:
+        at = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+        signature = sign_message(self._key, at.encode())
+        return {
+            "flwr-public-key": b64encode(self.pem).decode(),
+            "flwr-timestamp": at,
+            "flwr-signature": b64encode(signature).decode(),
+        }
+
+
+NODE = Node()
+
+
+class Registry:
+    """The approved devices' keys as the database tells them; a test may let it fail."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self.nodes = {NODE.pem}
+        self.readings = 0
+        self.is_down = False
+
+    async def read(self) -> frozenset[bytes]:
+        self.readings += 1
+        if self.is_down:
+            raise OperationalError("the database is away")
+        return frozenset(self.nodes)
 
 
 class Served:
@@ -104,14 +146,27 @@ class World:
     gateway: Gateway
     front: Served
     http: httpx.Client
+    registry: Registry
 
     def post(self, path: str = PULL, content: Any = b"", **headers: str) -> httpx.Response:
-        return self.http.post(path, content=content, headers={**KEY, **headers})
+        return self.http.post(path, content=content, headers={**NODE.headers(), **headers})
 
-    def raw(self, text: bytes) -> bytes:
+    def connect(self, head: str = f"POST {PULL}", length: int = 0, node: Node = NODE) -> socket.socket:
+        """A connection on which a request's head was written, exactly so, and no body."""
+        lines = [f"{head} HTTP/1.1", "Host: x", f"Content-Length: {length}"]
+        lines += [f"{name}: {value}" for name, value in node.headers().items()]
+        connection = socket.create_connection(("127.0.0.1", self.front.port), timeout=DEADLINE)
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        return connection
+
+    def raw(self, head: str = f"POST {PULL}", length: int = 0, body: bytes = b"") -> bytes:
         """The answer to a request exactly as it is written here."""
-        with socket.create_connection(("127.0.0.1", self.front.port), timeout=DEADLINE) as connection:
-            connection.sendall(text)
+        with self.connect(head, length) as connection:
+            connection.sendall(body)
+            return connection.recv(65536)
+
+    def raw_of(self, node: Node) -> bytes:
+        with self.connect(node=node) as connection:
             return connection.recv(65536)
 
     def is_quiet(self) -> bool:
@@ -125,10 +180,11 @@ def trusting() -> ssl.SSLContext:
 
 @contextmanager
 def gateway_to(port: int, engine: Engine, verify: Callable[[], ssl.SSLContext] = trusting) -> Iterator[World]:
-    gateway = Gateway(f"https://127.0.0.1:{port}", verify)
+    registry = Registry()
+    gateway = Gateway(f"https://127.0.0.1:{port}", verify, registry.read)
     front = Served(gateway, lifespan="on")
     with httpx.Client(base_url=f"http://127.0.0.1:{front.port}", timeout=DEADLINE) as http:
-        yield World(engine, gateway, front, http)
+        yield World(engine, gateway, front, http, registry)
     front.stop()
 
 
@@ -146,4 +202,5 @@ def served() -> Iterator[tuple[Served, World]]:
 def world(served: tuple[Served, World]) -> World:
     _, made = served
     made.engine.forget()
+    made.registry.forget()
     return made

@@ -1,21 +1,26 @@
 """Machines as the client makes them, for tests of what the server does with them."""
 
+import asyncio
 import base64
 import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from asgiref.sync import async_to_sync
+from channels.db import database_sync_to_async
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from django.test import Client
 
 from fl_client.home import Home
 from fl_client.identity import Identity
+from fl_server import roles
 from fl_server.consumers import DeviceConsumer
 from fl_server.device_messages import Hardware
 from fl_server.models import Device
 from fl_server.services import enrolment
+from tests.server.world import person
 from tests.sockets import Socket
 
 HARDWARE = {"cores": 4, "ram_bytes": 8_000_000_000, "gpus": []}
@@ -69,6 +74,22 @@ class Machine:
         signed = self.headers("GET", "/ws/device/") if headers is None else headers
         return Socket(DeviceConsumer.as_asgi(), "/ws/device/", signed)
 
+    async def opened(self) -> Socket:
+        socket = self.socket()
+        await socket.open()
+        return socket
+
+    async def welcomed(self) -> Socket:
+        socket = await self.opened()
+        assert (await socket.hear())["type"] == "welcome"
+        return socket
+
+    async def introduced(self) -> Socket:
+        """Welcomed, and hello said."""
+        socket = await self.welcomed()
+        await socket.say(HELLO)
+        return socket
+
 
 def secret_of(text: str) -> str:
     packed = text.removeprefix("C1-")
@@ -79,6 +100,32 @@ def code_for(owner: Any, by: Any, **options: Any) -> str:
     """The secret of a fresh code."""
     _, text = enrolment.create_code(by, owner=owner, label="test", **options)
     return secret_of(text)
+
+
+def joined(folder: Path) -> Machine:
+    """Otto's machine, which an admin's code approved."""
+    made = Machine(folder)
+    made.join(code_for(person("otto", roles.OWNER), person("ada", roles.ADMIN)))
+    return made
+
+
+@pytest.fixture
+def machine(transactional_db: None, tmp_path: Path) -> Machine:
+    return joined(tmp_path)
+
+
+def presence() -> str:
+    return Device.objects.get().presence.value
+
+
+async def presence_becomes(wanted: str) -> None:
+    """Wait for what a socket does to the database."""
+    look = database_sync_to_async(presence)
+    for _ in range(100):
+        if await look() == wanted:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"presence is {await look()}, not {wanted}")
 
 
 def in_loop(scenario: Any) -> Any:

@@ -22,6 +22,8 @@ INVALID = (400,) * 6
 UNSIGNED = (401,) * 6
 
 NEW_JOB = {"name": "A job", "spec": SPEC}
+# There is no such device; who may replace one that there is stands in test_replacement.py.
+REPLACED = {"old": "00000000-0000-0000-0000-000000000000"}
 # method, route, the attribute of the world whose key it takes, body, status for each of ROLES
 TABLE: list[tuple[str, str, str, Any, tuple[int, ...]]] = [
     ("POST", "token", "", {}, INVALID),
@@ -47,12 +49,24 @@ TABLE: list[tuple[str, str, str, Any, tuple[int, ...]]] = [
     ("GET", "checkpoint-download", "checkpoint", None, OBSERVED),
     ("GET", "device-list", "", None, (401, 403, 200, 200, 200, 200)),
     ("GET", "device-detail", "training", None, (401, 404, 200, 200, 200, 200)),
+    ("PATCH", "device-detail", "training", {"labels": {"room": "hall"}}, (401, 404, 403, 403, 403, 200)),
+    ("GET", "device-policy", "training", None, (401, 404, 200, 200, 200, 200)),
+    ("GET", "device-policy", "foreign_device", None, (401, 404, 404, 200, 200, 200)),
+    ("GET", "device-telemetry", "training", None, (401, 404, 200, 200, 200, 200)),
+    ("GET", "device-logs", "training", None, (401, 404, 200, 403, 403, 200)),
+    ("POST", "device-logs", "training", None, (401, 404, 202, 403, 403, 202)),
+    ("POST", "device-replace", "training", REPLACED, (401, 404, 404, 404, 404, 404)),
     ("POST", "device-approve", "pending", None, (401, 404, 403, 403, 403, 200)),
     ("POST", "device-revoke", "pending", {}, (401, 404, 200, 403, 403, 200)),
     ("GET", "code-list", "", None, (401, 403, 200, 403, 403, 200)),
     ("POST", "code-list", "", {"label": "New"}, (401, 403, 201, 403, 403, 201)),
     ("GET", "code-detail", "code", None, (401, 404, 200, 404, 404, 200)),
     ("POST", "code-revoke", "code", None, (401, 404, 200, 404, 404, 200)),
+    ("GET", "policy", "", None, OBSERVERS),
+    ("PUT", "policy", "", {}, (401, 403, 403, 403, 403, 200)),
+    ("GET", "policy-schema", "", None, SIGNED_IN),
+    ("PUT", "policy-group", "", {}, (401, 403, 403, 403, 403, 200)),
+    ("DELETE", "policy-group", "", None, (401, 403, 403, 403, 403, 404)),
     ("GET", "health", "", None, PUBLIC),
     ("GET", "status", "", None, OBSERVERS),
     ("POST", "enrolment-join", "", {}, INVALID),
@@ -65,6 +79,8 @@ TABLE: list[tuple[str, str, str, Any, tuple[int, ...]]] = [
 ]
 # Pages of Django, which know sessions only; their own tests show who gets in.
 PAGES = {"docs"}
+# What stands in an address beside keys.
+WORDS = {"policy-group": ("room", "lab")}
 CASES = [
     pytest.param(method, route, key, body, role, status, id=f"{role} {method} {route}")
     for method, route, key, body, statuses in TABLE
@@ -94,7 +110,7 @@ def methods(pattern: URLPattern) -> set[str]:
 def test_each_role_gets_what_the_table_says(
     world: World, method: str, route: str, key: str, body: Any, role: str, status: int
 ) -> None:
-    address = reverse(f"api:{route}", args=[getattr(world, key).pk] if key else [])
+    address = reverse(f"api:{route}", args=[getattr(world, key).pk] if key else WORDS.get(route))
     response = client(world.people.get(role)).generic(
         method, address, data="" if body is None else json.dumps(body), content_type="application/json"
     )

@@ -17,11 +17,6 @@ TOKEN, REFRESH, REVOKE, ME = (
 )
 
 
-@pytest.fixture(autouse=True)
-def cheap_hashes(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def rosa(world: World) -> Any:
     world.researcher.set_password(PASSWORD)

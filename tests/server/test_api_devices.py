@@ -5,7 +5,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from fl_server.models import AuditEvent, Device, EnrolmentCode
+from fl_server.models import AuditEvent, Device, EnrolmentCode, TelemetryBucket
 from tests.server.world import World, client, device, person
 
 pytestmark = pytest.mark.services
@@ -46,7 +46,7 @@ def fleet(owner: Any) -> None:
 @pytest.mark.parametrize("presence", Device.Presence.values)
 def test_filtering_by_presence_agrees_with_what_each_device_shows(world: World, presence: str) -> None:
     fleet(world.owner)
-    rows = client(world.viewer).get(DEVICES).json()["results"]
+    rows = client(world.viewer).get(DEVICES, {"status": Device.Status.values}).json()["results"]
     expected = [row["name"] for row in rows if row["presence"] == presence]
     assert expected
     assert names(world.viewer, presence=presence) == expected
@@ -62,11 +62,45 @@ def test_filtering_by_presence_agrees_with_what_each_device_shows(world: World, 
         ({"label": "room:hall"}, []),
         ({"label": "room__gt:a"}, []),
         ({"label": "room') OR 1=1 --:x"}, []),
+        ({"removed": "true"}, []),
+        ({"removed": "false", "name": "olga"}, ["olga-desk"]),
         ({"name": "DESK", "ordering": "-name"}, ["otto-desk", "olga-desk"]),
     ],
 )
 def test_devices_are_filtered(world: World, query: dict[str, str], expected: list[str]) -> None:
     assert names(world.viewer, **query) == expected
+
+
+def test_a_removed_device_leaves_the_list_and_keeps_its_page(world: World) -> None:
+    gone = device(world.owner, "gone", Device.Status.REVOKED)
+    assert "gone" not in names(world.viewer)
+    assert names(world.viewer, removed="true") == names(world.viewer, status="revoked") == ["gone"]
+    assert client(world.owner).get(f"{DEVICES}/{gone.pk}").json()["presence"] == "revoked"
+
+
+@pytest.mark.parametrize(
+    "query", [{"from": "yesterday"}, {"from": "2026-05-02T00:00:00Z", "to": "2026-05-01T00:00:00Z"}]
+)
+def test_a_time_that_makes_no_sense_is_refused(world: World, query: dict[str, str]) -> None:
+    answer = client(world.viewer).get(f"{DEVICES}/{world.training.pk}/telemetry", query)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["field"] == "from"
+
+
+def test_the_telemetry_of_a_foreign_device_does_not_exist_for_an_owner(world: World) -> None:
+    assert client(world.owner).get(f"{DEVICES}/{world.foreign_device.pk}/telemetry").status_code == 404
+
+
+def test_telemetry_comes_with_its_resolution(world: World) -> None:
+    now = timezone.now().replace(microsecond=0)
+    numbers = {"means": {"cpu": 20.0}, "highest": {"cpu": 30.0}, "lowest": {"cpu": 10.0}}
+    TelemetryBucket.objects.create(
+        device=world.training, start=now - timedelta(hours=5), span=60, count=12, **numbers
+    )
+    query = {"from": (now - timedelta(hours=24)).isoformat()}
+    shown = client(world.viewer).get(f"{DEVICES}/{world.training.pk}/telemetry", query).json()
+    assert (shown["resolution"], len(shown["times"])) == ("minutes", 1)
+    assert shown["numbers"] == {"cpu": {"mean": [20.0], "highest": [30.0], "lowest": [10.0]}}
 
 
 def test_a_label_of_many_words_is_found_with_its_colon(world: World) -> None:

@@ -13,6 +13,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from fl_server import bus, events
 from fl_server.platform import redis
+from tests.waiting import until
 
 pytestmark = pytest.mark.services
 
@@ -28,13 +29,6 @@ def received(inbox: Inbox, count: int, seconds: float = 5.0) -> list[int]:
     return [inbox.get(timeout=seconds)["payload"]["number"] for _ in range(count)]
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "it did not come about in time"
-        time.sleep(0.02)
-
-
 class OwnRedis:
     """A Redis that a test may stop and start."""
 
@@ -45,7 +39,7 @@ class OwnRedis:
     def start(self) -> None:
         command = [redis.executable(), "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.socket.parent)
-        until(self.socket.exists)
+        until(self.socket.exists, "Redis is up")
 
     def stop(self) -> None:
         if self._process:
@@ -79,7 +73,7 @@ def new_bus() -> Iterator[NewBus]:
     for each in made:
         asyncio.run_coroutine_threadsafe(_silence(), each._loop).result(5)
         each._loop.call_soon_threadsafe(each._loop.stop)
-        until(lambda loop=each._loop: not loop.is_running())
+        until(lambda loop=each._loop: not loop.is_running(), "its loop ended")
         each._loop.close()
 
 
@@ -144,7 +138,7 @@ def test_a_redis_that_is_down_costs_only_the_event(
         before = time.monotonic()
         sender.send("bus-test", message(1))
         assert time.monotonic() - before < 0.5
-        until(lambda: "event for bus-test not delivered" in caplog.text)
+        until(lambda: "event for bus-test not delivered" in caplog.text, "the lost event is noted")
 
 
 def test_listening_begins_when_redis_comes_up(own_redis: OwnRedis, new_bus: NewBus) -> None:
@@ -159,7 +153,7 @@ def test_listening_begins_when_redis_comes_up(own_redis: OwnRedis, new_bus: NewB
         time.sleep(0.1)
         return not inbox.empty()
 
-    until(arrives)
+    until(arrives, "a message arrives")
 
 
 def test_listening_goes_on_after_redis_restarted(own_redis: OwnRedis, new_bus: NewBus) -> None:
@@ -178,5 +172,5 @@ def test_listening_goes_on_after_redis_restarted(own_redis: OwnRedis, new_bus: N
         time.sleep(0.1)
         return not inbox.empty()
 
-    until(arrives)
+    until(arrives, "a message arrives")
     assert received(inbox, 1) == [3]

@@ -7,8 +7,11 @@ from django.core.checks import registry
 from fl_server import checks
 
 SAFE: dict[str, Any] = {
+    "REMOVE_AFTER_DAYS": 90.0,
+    "WARN_BEFORE_DAYS": 14.0,
     "BIND_HOST": "127.0.0.1",
     "BIND_PORT": 8000,
+    "PUBLIC_URL": "https://train.example:8443",
     "ENGINE_PORT": 8010,
     "ON_LOOPBACK": True,
     "USE_TLS": False,
@@ -38,6 +41,9 @@ def found(settings: Any, **changes: Any) -> list[str]:
         ({"TLS_CERTIFICATE": __file__, "TLS_KEY": __file__}, []),
         ({"TLS_CERTIFICATE": __file__, "TLS_KEY": "/nowhere/key.pem"}, ["constellation.E003"]),
         ({"ENGINE_PORT": 8000}, ["constellation.E004"]),
+        ({"WARN_BEFORE_DAYS": 90.0}, ["constellation.E005"]),
+        (OPEN | {"USE_TLS": True, "PUBLIC_URL": "https://0.0.0.0:8443"}, ["constellation.E006"]),
+        (OPEN | {"USE_TLS": True, "PUBLIC_URL": "https://[::]:8443"}, ["constellation.E006"]),
         ({"DEBUG": True}, []),
         (OPEN | {"USE_TLS": True, "DEBUG": True}, ["constellation.W001"]),
         ({"BEHIND_PROXY": True, "DEBUG": True}, ["constellation.W001"]),

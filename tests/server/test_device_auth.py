@@ -8,12 +8,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fl_server import device_auth, pki, roles
+from fl_server import device_auth, pki
 from fl_server.exceptions import NotAuthenticated
 from fl_server.models import Device
 from fl_server.services import devices, enrolment
-from tests.server.machines import Machine, code_for
-from tests.server.world import person
+from tests.server.machines import Machine, joined
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
 PATH = "/api/v1/device/me"
@@ -21,9 +20,7 @@ PATH = "/api/v1/device/me"
 
 @pytest.fixture
 def machine(db: None, tmp_path: Path) -> Machine:
-    made = Machine(tmp_path)
-    made.join(code_for(person("otto", roles.OWNER), person("ada", roles.ADMIN)))
-    return made
+    return joined(tmp_path)
 
 
 def refusal(headers: dict[str, str], *, body: bytes = b"", now: float | None = None) -> str:

@@ -50,7 +50,7 @@ def test_a_machine_joins_approved_with_owner_labels_and_a_certificate(admin, own
     stored = Device.objects.get()
     assert stored.pk == device.pk
     assert (stored.owner, stored.status, stored.labels) == (owner, Device.Status.APPROVED, {"room": "lab"})
-    assert stored.hardware == HARDWARE
+    assert stored.hardware == HARDWARE | {"accelerator": ""}
     assert stored.certificate_until > timezone.now() + timedelta(days=89)
     assert list(AuditEvent.objects.values_list("action", flat=True)) == ["device.join", "code.create"]
 
@@ -93,6 +93,51 @@ def test_asking_again_with_the_same_keys_gives_the_same_device_and_uses_the_code
     assert again.pk == first.pk
     assert Device.objects.count() == 1
     assert EnrolmentCode.objects.get().uses == 1
+
+
+def test_a_code_that_ended_still_answers_a_machine_that_asks_again_at_once(
+    admin, owner, tmp_path: Path
+) -> None:
+    secret, machine = code_for(owner, admin), Machine(tmp_path)
+    first = machine.join(secret)
+    EnrolmentCode.objects.update(expires_at=timezone.now())
+    assert machine.join(secret).pk == first.pk
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"revoked_at": timezone.now()}, "code-revoked"),
+        ({"expires_at": timezone.now()}, "code-expired"),
+        ({}, "code-used-up"),
+    ],
+)
+def test_a_code_that_ended_certifies_nobody_later(admin, owner, tmp_path: Path, change, code: str) -> None:
+    secret, machine = code_for(owner, admin), Machine(tmp_path)
+    machine.join(secret)
+    Device.objects.update(enrolled_at=timezone.now() - timedelta(minutes=61))
+    EnrolmentCode.objects.update(**change)
+    serial = Device.objects.get().certificate_serial
+    with pytest.raises(Gone) as refused:
+        machine.join(secret)
+    assert refused.value.code == code
+    assert Device.objects.get().certificate_serial == serial
+
+
+def test_a_revoked_code_certifies_nobody_even_at_once(admin, owner, tmp_path: Path) -> None:
+    secret, machine = code_for(owner, admin, max_uses=5), Machine(tmp_path)
+    machine.join(secret)
+    enrolment.revoke_code(EnrolmentCode.objects.get(), admin)
+    with pytest.raises(Gone):
+        machine.join(secret)
+
+
+def test_a_machine_whose_certificate_ran_out_comes_back_with_a_new_code(admin, owner, tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    first = machine.join(code_for(owner, admin))
+    Device.objects.update(enrolled_at=timezone.now() - timedelta(days=100))
+    assert machine.join(code_for(owner, admin)).pk == first.pk
+    assert sorted(EnrolmentCode.objects.values_list("uses", flat=True)) == [1, 1]
 
 
 def test_the_keys_of_a_revoked_device_never_join_again(admin, owner, tmp_path: Path) -> None:
@@ -202,6 +247,7 @@ def test_joining_over_http_answers_with_a_certificate_and_bad_input_with_its_fie
         "secret": code_for(owner, admin),
         "name": "desk",
         "hardware": HARDWARE,
+        "client_version": "0.1.0",
     }
     answer = Client().post("/api/v1/enrolment/join", body, content_type="application/json")
     assert answer.status_code == 201

@@ -96,6 +96,23 @@ def test_only_this_machine_itself_is_loopback(host: str, expected: bool) -> None
     assert env.is_loopback(host) is expected
 
 
+@pytest.mark.parametrize(
+    ("bind", "names", "host"),
+    [
+        ("0.0.0.0", ["train.example", "other.example"], "train.example"),
+        ("::", [".example", "*", "train.example"], "train.example"),
+        ("0.0.0.0", ["::7"], "[::7]"),
+        ("0.0.0.0", [], "0.0.0.0"),
+        ("10.0.0.4", ["train.example"], "10.0.0.4"),
+        ("::1", [], "[::1]"),
+    ],
+)
+def test_others_reach_a_server_that_listens_everywhere_by_its_first_name(
+    bind: str, names: list[str], host: str
+) -> None:
+    assert env.reachable_host(bind, names) == host
+
+
 def test_the_private_redis_listens_below_the_home_where_a_socket_fits() -> None:
     assert env.redis_socket(Path("/srv/c")) == Path("/srv/c/redis/redis.sock")
     deep = Path("/" + "d" * 90)

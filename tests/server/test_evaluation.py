@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fl_client import weights
-from fl_server import evaluation
+from fl_server import evaluation, kick, tasks
 from fl_server.models import Checkpoint, Run, TrainingJob
 from fl_server.services import checkpoints
 from strategies import checkpoint as files
@@ -36,11 +36,18 @@ def run_of(**changes: Any) -> Run:
     return cluster.claimed(cluster.queued(**({"dataset": SAMPLE, "model": {"name": "2nn"}} | changes)))
 
 
-def test_preparation_writes_the_first_weights_deals_the_rows_and_tests_them() -> None:
+def test_preparation_writes_the_first_weights_deals_the_rows_and_has_them_tested(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(kick, "evaluate", asked.append)
     run = run_of(seed=5)
     evaluation.prepare(run)
     run.refresh_from_db()
     first = run.job.checkpoints.get()
+    assert asked == [first.pk]
+    tasks.evaluate_checkpoint(first.pk)
+    first.refresh_from_db()
     arrays = weights.unpack(checkpoints.file_path(first).read_bytes())
     assert first.round_number == 0
     assert sum(array.size for array in arrays.values()) == 199_210

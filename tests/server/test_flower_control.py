@@ -5,6 +5,8 @@ import httpx
 import pytest
 from flwr.proto.control_pb2 import (
     ListNodesResponse,
+    ListRunsRequest,
+    ListRunsResponse,
     RegisterNodeRequest,
     RegisterNodeResponse,
     StartRunRequest,
@@ -15,11 +17,14 @@ from flwr.proto.control_pb2 import (
     UnregisterNodeResponse,
 )
 from flwr.proto.node_pb2 import NodeInfo
+from flwr.proto.run_pb2 import Run as FlowerRun
+from flwr.proto.run_pb2 import RunStatus
 
 from fl_server.exceptions import Conflict, EngineUnavailable
 from fl_server.flower import control, engine, fleet, launch
 from fl_server.flower.fab import fab
 from fl_server.models import Device, Run
+from fl_server.services import runs
 from tests.server.world import device, job
 
 KEY = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
@@ -182,11 +187,51 @@ class TestLaunch:
         run.refresh_from_db()
         assert (run.engine_run_id, run.status) == (str(2**63 + 1), Run.Status.LAUNCHED)
 
-    @pytest.mark.parametrize("answer", [412, 503])
-    def test_an_engine_that_starts_nothing_fails_the_run_with_a_reason(self, superlink, world, answer):
-        superlink.answers["start-run"] = answer
+    def test_an_engine_that_refuses_fails_the_run_with_a_reason(self, superlink, world):
+        superlink.answers["start-run"] = 412
         run = self.launched(world.researcher)
         launch.start(run)
         run.refresh_from_db()
         assert (run.status, run.reason_code) == (Run.Status.FAILED, "launch-failed")
         assert run.reason
+
+    def test_an_engine_that_is_away_is_asked_again_for_the_same_run(self, superlink, world):
+        superlink.answers["start-run"] = 503
+        run = self.launched(world.researcher)
+        launch.start(run)
+        run.refresh_from_db()
+        assert run.status == Run.Status.PREPARING
+        assert runs.launched(run)
+
+    @pytest.mark.parametrize(
+        ("answer", "status"),
+        [
+            (ListRunsResponse(run_dict={99: FlowerRun(status=RunStatus(status="running"))}), "launched"),
+            (ListRunsResponse(run_dict={99: FlowerRun(status=RunStatus(status="finished"))}), "failed"),
+            (ListRunsResponse(), "failed"),
+            (404, "failed"),
+            (503, "launched"),
+        ],
+    )
+    def test_a_run_that_ended_before_it_began_is_noticed(self, superlink, world, answer, status):
+        superlink.answers["list-runs"] = answer
+        run = self.launched(world.researcher)
+        runs.attach_engine(run, 99)
+        launch.end_stopped()
+        run.refresh_from_db()
+        assert (run.status, run.reason_code) == (status, "engine-stopped" if status == "failed" else "")
+        assert ListRunsRequest.FromString(superlink.asked[0][1]).run_id == 99
+
+    def test_a_run_that_began_meanwhile_is_left_to_its_lease(self, superlink, world, monkeypatch):
+        run = self.launched(world.researcher)
+        runs.attach_engine(run, 99)
+        monkeypatch.setattr(control, "has_ended", lambda _: bool(runs.start(run)))
+        launch.end_stopped()
+        run.refresh_from_db()
+        assert run.status == Run.Status.RUNNING
+
+
+def test_an_engine_that_is_away_is_told_of_without_numbers_of_the_system(superlink):
+    superlink.answers["start-run"] = httpx.ConnectError("[Errno 111] Connection refused")
+    with pytest.raises(EngineUnavailable, match=r"^The training engine does not answer\.$"):
+        control.start_run(1, 1)

@@ -1,6 +1,5 @@
 """Bodies that are too large or never end, devices that ask for too much or leave."""
 
-import socket
 import threading
 from collections.abc import Iterator
 
@@ -9,16 +8,14 @@ import pytest
 
 from constellation_web import gateway as gateways
 from constellation_web.gateway import MAX_AT_ONCE, MAX_BODY
-from tests.server.gateway_world import DEADLINE, KEY, PULL, served, wait_for, world
+from constellation_web.node_auth import Places
+from tests.server.gateway_world import DEADLINE, NODE, PULL, Node, served, wait_for, world
 
 __all__ = ["served", "world"]
 
 
 def test_a_body_that_says_that_it_is_too_large_is_refused_unread(world):
-    request = (
-        f"POST {PULL} HTTP/1.1\r\nHost: x\r\nflwr-public-key: k\r\nContent-Length: {MAX_BODY + 1}\r\n\r\n"
-    )
-    assert world.raw(request.encode()).startswith(b"HTTP/1.1 413")
+    assert world.raw(length=MAX_BODY + 1).startswith(b"HTTP/1.1 413")
     assert world.engine.paths == []
 
 
@@ -50,7 +47,9 @@ def test_a_device_may_ask_for_a_few_things_at_once_and_no_more(world):
     refused = world.post()
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
     world.engine.handler = None
-    assert world.http.post(PULL, headers={"flwr-public-key": "another"}).status_code == 200
+    another = Node()
+    world.registry.nodes.add(another.pem)
+    assert world.http.post(PULL, headers=another.headers()).status_code == 200
     for thread in threads:
         thread.join(DEADLINE)
     wait_for(world.is_quiet)
@@ -59,24 +58,21 @@ def test_a_device_may_ask_for_a_few_things_at_once_and_no_more(world):
 
 def _give_up(client: httpx.Client) -> None:
     with pytest.raises(httpx.ReadTimeout):
-        client.post(PULL, headers=KEY, timeout=1.0)
+        client.post(PULL, headers=NODE.headers(), timeout=1.0)
     client.close()
 
 
 def test_a_device_that_leaves_takes_its_request_with_it(world):
     world.engine.handler = world.engine.never
     with pytest.raises(httpx.ReadTimeout):
-        world.http.post(PULL, headers=KEY, timeout=0.3)
+        world.http.post(PULL, headers=NODE.headers(), timeout=0.3)
     assert world.engine.gone.wait(DEADLINE)
     wait_for(world.is_quiet)
 
 
 def test_a_device_that_leaves_within_its_body_takes_its_request_with_it(world):
-    with socket.create_connection(("127.0.0.1", world.front.port), timeout=DEADLINE) as connection:
-        connection.sendall(
-            b"POST %s HTTP/1.1\r\nHost: x\r\nflwr-public-key: k\r\nContent-Length: 10\r\n\r\nhalf"
-            % PULL.encode()
-        )
+    with world.connect(length=10) as connection:
+        connection.sendall(b"half")
         wait_for(lambda: world.engine.chunks)
     assert world.engine.gone.wait(DEADLINE)
     wait_for(world.is_quiet)
@@ -84,8 +80,24 @@ def test_a_device_that_leaves_within_its_body_takes_its_request_with_it(world):
 
 def test_a_body_that_stops_coming_is_not_waited_for_for_ever(world, monkeypatch):
     monkeypatch.setattr(gateways, "CLIENT_SECONDS", 0.2)
-    answer = world.raw(
-        b"POST %s HTTP/1.1\r\nHost: x\r\nflwr-public-key: k\r\nContent-Length: 10\r\n\r\nhalf" % PULL.encode()
-    )
-    assert answer.startswith(b"HTTP/1.1 408")
+    assert world.raw(length=10, body=b"half").startswith(b"HTTP/1.1 408")
     wait_for(world.is_quiet)
+
+
+def test_a_body_that_does_not_begin_reaches_no_engine(world, monkeypatch):
+    monkeypatch.setattr(gateways, "CLIENT_SECONDS", 0.2)
+    assert world.raw(length=10).startswith(b"HTTP/1.1 408")
+    assert world.engine.paths == []
+    assert world.engine.ports == []
+    wait_for(world.is_quiet)
+
+
+def test_only_so_many_bodies_of_an_address_may_be_waited_for(world, monkeypatch):
+    monkeypatch.setattr(world.gateway, "_silent", Places(2, 10))
+    waiting = [world.connect(length=10) for _ in range(2)]
+    wait_for(lambda: world.gateway._running[NODE.pem] == 2)
+    assert world.post().status_code == 429
+    for connection in waiting:
+        connection.close()
+    wait_for(world.is_quiet)
+    assert world.post().status_code == 200

@@ -6,7 +6,7 @@ from django.utils import timezone
 from fl_server.exceptions import Conflict
 from fl_server.models import Participation, Reservation, Run, TrainingJob
 from fl_server.selectors import runs as selectors
-from fl_server.services import jobs, runs
+from fl_server.services import jobs, runs, scheduling
 from tests.server import cluster
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
@@ -145,7 +145,7 @@ def test_a_run_that_completes_after_its_job_was_cancelled_tells_no_other_end() -
 
 
 @pytest.mark.parametrize("code", sorted(runs.RETRIED))
-def test_a_platform_fault_puts_the_job_back_in_the_queue_until_the_third_attempt(code: str) -> None:
+def test_a_passing_fault_puts_the_job_back_in_the_queue_until_the_last_attempt(code: str) -> None:
     cluster.idle("desk")
     job = cluster.queued()
     for attempt in range(1, runs.MAX_ATTEMPTS + 1):
@@ -154,8 +154,59 @@ def test_a_platform_fault_puts_the_job_back_in_the_queue_until_the_third_attempt
         runs.fail(run, code, f"attempt {attempt}")
         job.refresh_from_db()
         assert job.status == (JobStatus.FAILED if attempt == runs.MAX_ATTEMPTS else JobStatus.QUEUED)
-    assert (job.reason_code, job.reason) == (code, "attempt 3")
+    assert (job.reason_code, job.reason) == (code, f"attempt {runs.MAX_ATTEMPTS}")
     assert not Reservation.objects.filter(released_at__isnull=True).exists()
+
+
+def test_each_attempt_waits_longer_for_the_next() -> None:
+    cluster.idle("desk")
+    job = cluster.queued()
+    pauses = []
+    for _ in range(runs.MAX_ATTEMPTS - 1):
+        run = cluster.claimed(job)
+        before = timezone.now()
+        runs.fail(run, "serverapp-lost", "gone")
+        job.refresh_from_db()
+        assert job.not_before is not None
+        pauses.append(round((job.not_before - before).total_seconds()))
+    assert pauses == [2, 4, 8, 16]
+
+
+def test_a_job_is_not_claimed_before_its_pause_is_over() -> None:
+    cluster.idle("desk")
+    run = cluster.claimed()
+    runs.fail(run, "serverapp-lost", "gone")
+    assert scheduling.claim_next() == []
+    TrainingJob.objects.update(not_before=timezone.now())
+    assert [again.number for again in scheduling.claim_next()] == [2]
+    assert TrainingJob.objects.get().not_before is None
+
+
+def test_only_attempts_without_a_new_round_count() -> None:
+    cluster.idle("desk")
+    job = cluster.queued()
+    now = timezone.now()
+    for number in range(1, 2 * runs.MAX_ATTEMPTS):
+        run = cluster.claimed(job)
+        run.rounds.create(job=job, number=number, started_at=now, finished_at=now)
+        runs.fail(run, "serverapp-lost", "gone")
+        job.refresh_from_db()
+        assert job.status == JobStatus.QUEUED
+        assert (job.not_before - timezone.now()).total_seconds() < 2.0
+
+
+def test_why_a_round_got_too_few_replies_is_told_for_each_device() -> None:
+    desk, lab, home = (cluster.idle(name) for name in ("desk", "lab", "home"))
+    run = cluster.led(cluster.queued())
+    run.reservations.filter(device=desk).update(problem="its disk is full.")
+    settled = Participation.Status
+    for device, status, reason in (
+        (desk, settled.LOST, "It went away."),
+        (lab, settled.REJECTED, "Its weights are not finite."),
+        (home, settled.ACCEPTED, ""),
+    ):
+        run.participations.create(device=device, round_number=4, status=status, reason=reason)
+    assert selectors.problems(run, 4) == ["desk: its disk is full.", "lab: Its weights are not finite."]
 
 
 def test_any_other_fault_fails_the_job_at_once() -> None:

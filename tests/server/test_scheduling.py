@@ -5,6 +5,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from fl_server import reasons
 from fl_server.models import Device, Reservation, Run, TrainingJob
 from fl_server.services import runs, scheduling
 from tests.server import cluster
@@ -34,8 +35,9 @@ def needs(**requirements: Any) -> dict[str, Any]:
         ({"last_seen": ago(3600)}, {}, "is offline"),
         ({"disconnected_at": timezone.now() + timedelta(hours=1)}, {}, "is offline"),
         ({"disconnected_at": ago(60)}, {}, ""),
-        ({"may_train": False}, {}, "is paused by its owner"),
-        ({"may_train": False, "decision_reason": "someone is typing"}, {}, "someone is typing"),
+        ({"may_train": False, "decision_codes": ["paused"]}, {}, "is paused by its owner"),
+        ({"may_train": False, "decision_reason": "Doom is running"}, {}, reasons.UNKNOWN),
+        ({"may_start": False, "decision_codes": ["no-new-work"]}, {}, reasons.GENERAL["no-new-work"]),
         ({"hardware": {**cluster.HARDWARE, "gpus": []}}, needs(gpu=True), "has no GPU"),
         ({"hardware": {}}, needs(gpu=True), "has no GPU"),
         ({}, needs(gpu=True), ""),
@@ -80,7 +82,7 @@ def test_a_declared_count_of_partitions_is_kept() -> None:
 
 def test_a_job_that_waits_says_how_many_devices_it_needs_and_why_each_does_not_fit() -> None:
     idle("desk-1")
-    idle("desk-2", may_train=False, decision_reason="on battery")
+    idle("desk-2", may_train=False, decision_codes=["on-battery"])
     idle("gone", status=Device.Status.REVOKED)
     job = queued(participation={"min_devices": 3})
     assert scheduling.claim_next() == []
@@ -90,7 +92,7 @@ def test_a_job_that_waits_says_how_many_devices_it_needs_and_why_each_does_not_f
         "sentence": "Waits for devices: 3 needed, 1 fit now.",
         "needed": 3,
         "fit": 1,
-        "unfit": {"desk-2": "on battery"},
+        "unfit": {"desk-2": "runs on battery"},
         "unfit_more": 0,
     }
 
@@ -106,12 +108,12 @@ def test_of_many_unfit_devices_the_first_are_named_and_the_rest_counted() -> Non
 
 
 def test_two_devices_of_the_same_name_have_a_reason_each() -> None:
-    idle("laptop", may_train=False, decision_reason="on battery")
+    idle("laptop", may_train=False, decision_codes=["on-battery"])
     idle("laptop", last_seen=None)
     job = queued()
     scheduling.claim_next()
     job.refresh_from_db()
-    assert sorted(job.waiting["unfit"].values()) == ["is offline", "on battery"]
+    assert sorted(job.waiting["unfit"].values()) == ["is offline", "runs on battery"]
 
 
 def test_higher_priority_goes_first_and_among_equals_who_came_first() -> None:

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -28,17 +29,17 @@ def test_a_run_that_keeps_its_lease_is_left_alone() -> None:
     assert run.status == Status.RUNNING
 
 
-def test_a_run_that_lost_its_lease_is_started_again_and_the_third_time_fails() -> None:
+def test_a_run_that_lost_its_lease_is_started_again_and_at_last_fails() -> None:
     device = cluster.idle("desk")
     job = cluster.queued()
-    for attempt in (1, 2, 3):
+    for attempt in range(1, runs.MAX_ATTEMPTS + 1):
         run = cluster.led(job)
         cluster.let_lease_lapse(run)
         supervision.check_runs()
         run.refresh_from_db()
         job.refresh_from_db()
         assert (run.number, run.status, run.reason_code) == (attempt, Status.FAILED, "serverapp-lost")
-        assert job.status == ("failed" if attempt == 3 else "queued")
+        assert job.status == ("failed" if attempt == runs.MAX_ATTEMPTS else "queued")
         assert not device.reservations.filter(released_at__isnull=True).exists()
     assert job.reason == "The process that led the run gave no sign of life for 20 s."
 
@@ -55,6 +56,39 @@ def test_the_run_of_a_cancelled_job_is_cancelled_and_its_devices_are_free() -> N
     assert not Reservation.objects.filter(released_at__isnull=True).exists()
     assert len([message for message in heard if message.get("type") == "release"]) == 2
     assert [message["group"] for message in heard if message.get("type") == "cancel"] == [f"run-{run.pk}"]
+
+
+def test_a_lease_that_is_extended_while_lost_ones_are_ended_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.idle("desk")
+    run = cluster.led()
+    cluster.let_lease_lapse(run)
+    fail = runs.fail
+
+    def meanwhile(*args: Any, **options: Any) -> None:
+        runs.extend_lease(run.pk, run.fence)
+        fail(*args, **options)
+
+    monkeypatch.setattr(runs, "fail", meanwhile)
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert run.status == Status.RUNNING
+
+
+def test_a_run_that_starts_while_late_ones_are_ended_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.idle("desk")
+    run = cluster.claimed()
+    runs.launched(run)
+    created_ago(run, 121)
+    fail = runs.fail
+
+    def meanwhile(*args: Any, **options: Any) -> None:
+        runs.start(run)
+        fail(*args, **options)
+
+    monkeypatch.setattr(runs, "fail", meanwhile)
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert run.status == Status.RUNNING
 
 
 @pytest.mark.parametrize("launched", [False, True])
@@ -103,11 +137,11 @@ def test_a_run_whose_preparation_got_lost_is_found_after_ten_seconds() -> None:
     assert not supervision.unprepared().exists()
 
 
-def test_a_launch_that_got_lost_is_found_after_ten_seconds() -> None:
+def test_a_launch_that_got_lost_is_found_after_two_seconds() -> None:
     cluster.idle("desk")
     run = cluster.claimed()
     assert not supervision.unlaunched().exists()
-    created_ago(run, 11)
+    created_ago(run, 3)
     assert list(supervision.unlaunched()) == [run]
     runs.launched(run)
     assert not supervision.unlaunched().exists()

@@ -1,21 +1,31 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
+from kombu import Connection, Queue
 
 from fl_server import evaluation, tasks
 from fl_server.flower import launch
-from fl_server.models import Run
+from fl_server.models import Checkpoint, Run
 from fl_server.services import runs
 from tests.server import cluster
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
+
+QUEUED_FOR_EVALUATION = (tasks.prepare_run, tasks.evaluate_checkpoint)
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
     """What would have gone to the queue."""
     found: list[tuple[str, tuple[Any, ...]]] = []
-    for task in (tasks.prepare_run, tasks.launch_run, tasks.settle_engine, tasks.evaluate_checkpoint):
+    for task in (
+        tasks.prepare_run,
+        tasks.launch_run,
+        tasks.settle_engine,
+        tasks.end_stopped,
+        tasks.evaluate_checkpoint,
+    ):
         name = task.name.rpartition(".")[2]
         monkeypatch.setattr(task, "delay", lambda *args, name=name: found.append((name, args)))
     return found
@@ -42,12 +52,25 @@ def test_a_tick_tells_the_engine_what_it_missed(sent: list[Any]) -> None:
     assert sent == [("settle_engine", ())]
 
 
+def test_a_tick_asks_the_engine_about_runs_whose_process_is_silent(sent: list[Any]) -> None:
+    cluster.idle("desk")
+    run = cluster.claimed()
+    runs.launched(run)
+    runs.attach_engine(run, 7)
+    tasks.tick()
+    assert sent == [("end_stopped", ())]
+    runs.start(run)
+    tasks.tick()
+    assert sent[1:] == []
+
+
 def test_a_tick_frees_devices_before_it_looks_for_work(sent: list[Any]) -> None:
     cluster.idle("desk")
     lost = cluster.led()
     cluster.let_lease_lapse(lost)
+    cluster.queued("next")
     tasks.tick()
-    assert list(Run.objects.order_by("number").values_list("status", flat=True)) == ["failed", "preparing"]
+    assert list(Run.objects.order_by("pk").values_list("status", flat=True)) == ["failed", "preparing"]
 
 
 def test_devices_are_told_even_where_the_queue_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,3 +113,43 @@ def test_a_run_is_prepared_once_and_not_after_its_end(monkeypatch: pytest.Monkey
 
 def test_the_evaluation_of_a_checkpoint_that_is_gone_is_no_error() -> None:
     tasks.evaluate_checkpoint(4711)
+
+
+def test_a_round_is_passed_over_only_while_others_wait_and_a_newer_one_does_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tested: list[Checkpoint] = []
+    monkeypatch.setattr(evaluation, "evaluate", tested.append)
+    cluster.idle("desk")
+    run = cluster.led()
+    old, new = (
+        Checkpoint.objects.create(job=run.job, run=run, round_number=number, size=1) for number in (1, 2)
+    )
+    tasks.evaluate_checkpoint(old.pk)
+    assert tested == [old]
+    cluster.idle("lab")
+    cluster.claimed(cluster.queued("another"))
+    for checkpoint in (old, new):
+        tasks.evaluate_checkpoint(checkpoint.pk)
+    assert tested == [old, new]
+
+
+def test_a_preparation_goes_before_all_tests_that_wait() -> None:
+    """As the evaluator of the Procfile takes them, one at a time."""
+    names = {task: settings.CELERY_TASK_ROUTES[task.name]["queue"] for task in QUEUED_FOR_EVALUATION}
+    queues = [Queue(f"order-{name}", no_declare=True) for name in reversed(names.values())]
+    taken: list[str] = []
+
+    def take(body: str, message: Any) -> None:
+        taken.append(body)
+        message.ack()
+
+    options = {**settings.CELERY_BROKER_TRANSPORT_OPTIONS, "polling_interval": 0.01}
+    with Connection(settings.CELERY_BROKER_URL, transport_options=options) as connection:
+        for body in ("tests", "tests", "tests", "preparation"):
+            connection.SimpleQueue(f"order-{body}").put(body)
+        with connection.Consumer(queues, callbacks=[take], prefetch_count=1):
+            while len(taken) < 4:
+                connection.drain_events(timeout=5)
+    assert taken == ["preparation", "tests", "tests", "tests"]
+    assert all(task.acks_late for task in QUEUED_FOR_EVALUATION)

@@ -7,24 +7,15 @@ import pytest
 from strategies import catalog, checkpoint
 from strategies.checkpoint import restore_state, state_of
 from strategies.exceptions import CheckpointError
-from strategies.federated import FederatedStrategy
 from strategies.packing import pack, unpack
 
-from .world import FENCE, RUN, Grid, model, numpy_of, record, reply_content
-
-OPTIONS = {
-    "fedavg": {},
-    "fedprox": {"mu": 0.1},
-    "fedavgm": {"server_momentum": 0.9, "server_learning_rate": 0.7},
-    "fedadam": {},
-    "fedyogi": {},
-    "fedadagrad": {},
-}
+from .world import OPTIONS, Grid, federated, model, reply_content, start
 
 
 def test_names_sort_by_job_run_and_round():
     assert checkpoint.model_path(3, 1, 7) == "job-000003/run-0001-round-000007.safetensors"
-    assert checkpoint.state_path(3, 1, 7) == "job-000003/run-0001-round-000007.state.safetensors"
+    state = checkpoint.state_path(checkpoint.model_path(3, 1, 7))
+    assert state == "job-000003/run-0001-round-000007.state.safetensors"
     paths = [checkpoint.model_path(3, run, round) for run, round in ((1, 2), (1, 10), (2, 11))]
     assert sorted(paths) == paths
 
@@ -84,16 +75,8 @@ def trained(node_id, header, content):
 
 
 def run_rounds(inner, arrays, rounds, first_round=1):
-    strategy = FederatedStrategy(
-        inner,
-        run=RUN,
-        fence=FENCE,
-        max_examples=lambda node: 1000,
-        plan=lambda round, grid: list(grid.get_node_ids()),
-        first_round=first_round,
-        quorum=3,
-    )
-    return numpy_of(strategy.start(Grid([1, 2, 3], trained), record(arrays), num_rounds=rounds).arrays)
+    strategy = federated(inner, max_examples=lambda node: 1000, first_round=first_round, quorum=3)
+    return start(strategy, Grid([1, 2, 3], trained), arrays, rounds)
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -1,13 +1,24 @@
-"""A small federation: a mixed model, devices that answer, a grid that carries their answers."""
+"""A small federation: a mixed model, devices that answer, a grid that carries their answers, a strategy."""
 
 import json
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 
+from strategies import catalog
+from strategies.federated import FederatedStrategy
 from strategies.packing import Reply, instruction, pack
 
 RUN, FENCE = 12, 7
+NODES = [11, 12, 13, 14]
+OPTIONS = {
+    "fedavg": {},
+    "fedprox": {"mu": 0.1},
+    "fedavgm": {"server_momentum": 0.9, "server_learning_rate": 0.7},
+    "fedadam": {},
+    "fedyogi": {},
+    "fedadagrad": {},
+}
 
 
 def model(seed=0, scale=1.0):
@@ -69,3 +80,29 @@ class Grid:
 
 def failure(reason="out of memory"):
     return Error(code=3, reason=reason)
+
+
+def federated(inner=None, **changes):
+    settings = {
+        "run": RUN,
+        "fence": FENCE,
+        "max_examples": dict.fromkeys(NODES, 1000),
+        "plan": lambda round, grid: list(grid.get_node_ids()),
+    }
+    return FederatedStrategy(inner or catalog.build("fedavg", {}), **settings | changes)
+
+
+def answers(by_node, **changes):
+    """Each node answers with its own arrays, weighing as many examples as its number."""
+
+    def train(node_id, header, content):
+        answer = by_node[node_id]
+        if not isinstance(answer, dict):
+            return answer
+        return reply_content(answer, examples=node_id, round=header["round"], **changes)
+
+    return train
+
+
+def start(strategy, grid, arrays, rounds=1, **settings):
+    return numpy_of(strategy.start(grid, record(arrays), num_rounds=rounds, **settings).arrays)

@@ -1,6 +1,16 @@
 from rest_framework import serializers
 
-from fl_server import models
+from fl_server import models, reasons
+
+
+class PrivateData(serializers.Serializer):
+    """Rows that never leave the device."""
+
+    name = serializers.CharField()
+    kind = serializers.CharField()
+    columns = serializers.ListField(child=serializers.CharField())
+    rows = serializers.IntegerField()
+    classes = serializers.DictField(child=serializers.IntegerField())
 
 
 class Device(serializers.ModelSerializer):
@@ -8,6 +18,11 @@ class Device(serializers.ModelSerializer):
     presence = serializers.ChoiceField(
         choices=models.Device.Presence.choices, help_text="What it is doing now"
     )
+    decision_reason = serializers.SerializerMethodField(
+        help_text="Why it does not train: the device's own sentence for its owner, general words for others"
+    )
+    decision_codes = serializers.ListField(child=serializers.CharField(), read_only=True)
+    private_data = PrivateData(many=True, read_only=True)
 
     class Meta:
         model = models.Device
@@ -18,10 +33,14 @@ class Device(serializers.ModelSerializer):
             "status",
             "presence",
             "may_train",
+            "may_start",
+            "decision_codes",
             "decision_reason",
+            "decision_until",
             "labels",
             "hardware",
             "telemetry",
+            "private_data",
             "platform",
             "client_version",
             "certificate_until",
@@ -29,7 +48,18 @@ class Device(serializers.ModelSerializer):
             "approved_at",
             "revoked_at",
             "last_seen",
+            "warned_at",
+            "replaced_by",
         )
+
+    def get_decision_reason(self, device: models.Device) -> str:
+        return reasons.shown_to(self.context["request"].user, device)
+
+
+class Relabelling(serializers.Serializer):
+    labels = serializers.DictField(
+        child=serializers.CharField(max_length=80), help_text="All of them; the device loses the others"
+    )
 
 
 class Revocation(serializers.Serializer):

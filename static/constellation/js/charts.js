@@ -1,7 +1,7 @@
 // Two lines over the rounds: the server's own test, and the mean of what the devices reported.
 /* global Chart */
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const MANY = 40;
 Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
 

@@ -29,11 +29,17 @@ function event(fact) {
     if (part === "fleet-part") fragment.refresh();
     return;
   }
+  if (fact.event === "log" || fact.data !== undefined) fragment.refresh();
   if (fact.last_seen) card.dataset.seen = Date.parse(fact.last_seen);
+  if (fact.telemetry && part === "device-part") document.dispatchEvent(new CustomEvent("sample", { detail: fact.telemetry }));
   const { cpu, ram_free_bytes: ram } = fact.telemetry || {};
   if (cpu !== undefined) card.querySelector("[data-cpu]").textContent = `${Math.round(cpu)} %`;
   if (ram !== undefined) card.querySelector("[data-ram]").textContent = size(ram);
-  if (fact.presence === "paused" && fact.reason) card.querySelector("[data-doing]").textContent = fact.reason;
+  if (fact.reason !== undefined && fact.reason !== card.dataset.reason) {
+    // Its owner reads a sentence of its own, which only the server may show.
+    card.dataset.reason = fact.reason;
+    fragment.refresh();
+  }
   if (fact.presence) setPresence(card, fact.presence);
   watch(card);
 }
@@ -45,7 +51,9 @@ function watch(card) {
   const place = card.querySelector("[data-seen-text]");
   if (place.textContent !== text) place.textContent = text;
   const limit = Number(fragment.element.dataset.staleAfter) * 1000;
-  if (SPEAKING.has(card.dataset.presence) && serverNow() - seen > limit) setPresence(card, "stale");
+  const silent = serverNow() - seen > limit;
+  if (silent && SPEAKING.has(card.dataset.presence)) setPresence(card, "stale");
+  if (!silent && card.dataset.presence === "stale") fragment.refresh();
 }
 
 function watchAll() {
@@ -53,4 +61,10 @@ function watchAll() {
 }
 
 setInterval(watchAll, 1000);
-listen("devices", { event, reopened: () => fragment.refresh() });
+listen("devices", {
+  event,
+  reopened() {
+    fragment.refresh();
+    document.dispatchEvent(new Event("reopened"));
+  },
+});
