@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from fl_server import client_version, events, kick, pki, roles
+from fl_server import labels as device_labels
 from fl_server.device_messages import Hardware
 from fl_server.exceptions import Conflict, Gone, InvalidInput, NotAllowed, NotFound
 from fl_server.models import Device, EnrolmentCode
@@ -61,7 +62,8 @@ def create_code(
     labels: dict[str, str] | None = None,
 ) -> tuple[EnrolmentCode, str]:
     """A code and the text that a person pastes into the client. The text is shown once and not kept."""
-    _check_may_create(by, owner, max_uses, approves)
+    _check_may_create(by, owner, max_uses, approves, labels)
+    device_labels.check_all(labels or {})
     if not 1 <= max_uses <= MAX_USES:
         raise InvalidInput(f"max_uses is {max_uses}; allowed are 1 to {MAX_USES}.", field="max_uses")
     if not timedelta(0) < valid_for <= MAX_VALIDITY:
@@ -145,7 +147,9 @@ def renew(device: Device) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _check_may_create(by: Any, owner: Any, max_uses: int, approves: bool) -> None:
+def _check_may_create(
+    by: Any, owner: Any, max_uses: int, approves: bool, labels: dict[str, str] | None
+) -> None:
     if roles.is_admin(by):
         return
     if roles.OWNER not in roles.of(by) or owner.pk != by.pk:
@@ -154,6 +158,8 @@ def _check_may_create(by: Any, owner: Any, max_uses: int, approves: bool) -> Non
         raise NotAllowed("Devices of an owner's own code need an admin's approval: approves must be false.")
     if max_uses > OWNER_MAX_USES:
         raise NotAllowed(f"An owner's own code admits at most {OWNER_MAX_USES} machines.")
+    if labels:
+        raise NotAllowed("Labels decide which jobs and which rules a machine gets; only an admin gives them.")
 
 
 def _use(code: EnrolmentCode) -> None:

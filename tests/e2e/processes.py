@@ -25,6 +25,13 @@ class Started:
     engine: int
 
 
+def manage(*arguments: str, **settings: str) -> None:
+    """One command of the server's, to its end."""
+    command = [sys.executable, "manage.py", *arguments]
+    environment = {**os.environ, **settings}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=START_SECONDS)
+
+
 @contextmanager
 def started(log: Path, *names: str, **settings: str) -> Iterator[Started]:
     """`manage.py NAME` for each name; the SuperLink and web must be among them."""

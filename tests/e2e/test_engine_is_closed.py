@@ -20,7 +20,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from constellation_web.gateway import ROUTES
-from tests.e2e.processes import started
+from tests.e2e.processes import manage, started
 
 pytestmark = pytest.mark.e2e
 
@@ -34,6 +34,18 @@ class Outside:
     web: str
     engine: str
     ca: bytes
+    home: str
+
+    def approve(self, public_key: bytes, node_id: int) -> None:
+        """Let the platform know a device of this node."""
+        facts = {"name": "mine", "status": "approved", "identity_key": "mine", "node_id": str(node_id)}
+        program = (
+            "from django.contrib.auth.models import User\n"
+            "from fl_server.models import Device\n"
+            f"Device.objects.create(owner=User.objects.create(username='otto'), "
+            f"node_key={public_key.decode()!r}, **{facts!r})"
+        )
+        manage("shell", "-v", "0", "-c", program, CONSTELLATION_HOME=self.home)
 
     def post(self, path: str, method: str = "POST") -> int:
         return httpx.request(method, f"http://{self.web}{path}", content=b"", headers=PROTOBUF).status_code
@@ -55,9 +67,10 @@ class Outside:
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     folder = tmp_path_factory.mktemp("engine")
+    manage("setup", CONSTELLATION_HOME=str(folder))
     with started(folder / "log", "superlink", "web", CONSTELLATION_HOME=str(folder)) as at:
         ca = (folder / "keys" / "ca.pem").read_bytes()
-        yield Outside(f"127.0.0.1:{at.web}", f"127.0.0.1:{at.engine}", ca)
+        yield Outside(f"127.0.0.1:{at.web}", f"127.0.0.1:{at.engine}", ca, str(folder))
 
 
 def status_of(call: Callable[[], object]) -> int:
@@ -131,18 +144,20 @@ def test_an_unregistered_key_can_neither_register_nor_activate_nor_pull(outside:
     with outside.node(key) as client:
         assert status_of(lambda: client.RegisterNode(register)) == 404
         activate = ActivateNodeRequest(public_key=public_key_to_bytes(public), heartbeat_interval=30.0)
-        assert 400 <= status_of(lambda: client.ActivateNode(activate)) < 500
+        assert status_of(lambda: client.ActivateNode(activate)) == 401
         beat = SendNodeHeartbeatRequest(node=Node(node_id=1), heartbeat_interval=30.0)
         assert status_of(lambda: client.SendNodeHeartbeat(beat)) == 401
         assert status_of(lambda: client.PullMessages(PullMessagesRequest(node=Node(node_id=1)))) == 401
 
 
-def test_a_registered_key_comes_through_and_speaks_for_no_other_node(outside: Outside) -> None:
+def test_an_approved_devices_key_comes_through_and_speaks_for_no_other_node(outside: Outside) -> None:
     key, public = generate_key_pairs()
     with outside.control() as control:
         mine = control.RegisterNode(RegisterNodeRequest(public_key=public_key_to_bytes(public), name="mine"))
     with outside.node(key) as client:
         request = ActivateNodeRequest(public_key=public_key_to_bytes(public), heartbeat_interval=30.0)
+        assert status_of(lambda: client.ActivateNode(request)) == 401
+        outside.approve(public_key_to_bytes(public), mine.node_id)
         assert client.ActivateNode(request).node_id == mine.node_id
         pull = client.PullMessages(PullMessagesRequest(node=Node(node_id=mine.node_id)))
         assert not pull.messages_list

@@ -300,3 +300,13 @@ def test_of_eight_machines_racing_for_one_use_exactly_one_joins(tmp_path: Path) 
         thread.join()
     assert sorted(outcomes) == ["code-used-up"] * 7 + ["joined"]
     assert Device.objects.count() == 1
+
+
+def test_an_owner_gives_no_labels_since_they_decide_which_jobs_and_rules_a_machine_gets(owner) -> None:
+    with pytest.raises(NotAllowed, match="only an admin"):
+        enrolment.create_code(owner, owner=owner, label="mine", approves=False, labels={"room": "lab"})
+
+
+def test_labels_that_no_rule_could_name_are_refused(admin, owner) -> None:
+    with pytest.raises(InvalidInput, match="label_name"):
+        enrolment.create_code(admin, owner=owner, label="lab", labels={"a=b": "c"})
