@@ -16,6 +16,7 @@ urlpatterns = [
     path("jobs/<int:pk>/head/", jobs.head, name="job-head"),
     path("jobs/<int:pk>/board/", jobs.live_board, name="job-board"),
     path("jobs/<int:pk>/history/", jobs.history, name="job-history"),
+    path("jobs/<int:pk>/series/", jobs.series, name="job-series"),
     path("jobs/<int:pk>/cancel/", jobs.cancel, name="job-cancel"),
     path("devices/", devices.listing, name="devices"),
     path("devices/cards/", devices.cards, name="device-cards"),

@@ -8,18 +8,15 @@ from django.conf import settings
 KEPT = 50
 
 
-def begin(run_id: int) -> Path:
+def begin(run_id: int, root: logging.Logger = logging.root) -> None:
     """From here on this process logs to its run's file. Those that were written to least recently go."""
-    root = logging.getLogger()
-    path = Path(settings.LOGS_DIR) / f"serverapp-{run_id}.log"
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(Path(settings.LOGS_DIR) / f"serverapp-{run_id}.log")
     for before in root.handlers[:]:
         handler.setFormatter(before.formatter)
         root.removeHandler(before)
         before.close()
     root.addHandler(handler)
     _forget_old()
-    return path
 
 
 def _forget_old() -> None:

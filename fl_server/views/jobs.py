@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
@@ -51,11 +51,16 @@ def _head(request: HttpRequest, job: TrainingJob) -> dict[str, Any]:
 
 
 def _history(job: TrainingJob) -> dict[str, Any]:
+    """The newest rounds and checkpoints, the best one always among them."""
+    best = job.best_checkpoint
+    others = job.checkpoints.exclude(pk=best.pk) if best else job.checkpoints.all()
     return {
         "job": job,
         "rounds": job.rounds.order_by("-number")[:ROUNDS_SHOWN],
-        "checkpoints": job.checkpoints.order_by("-round_number")[:ROUNDS_SHOWN],
-        "charts": selectors.charts(job),
+        "rounds_of": job.rounds.count(),
+        "checkpoints": [*([best] if best else []), *others.order_by("-round_number")[:ROUNDS_SHOWN]],
+        "checkpoints_of": job.checkpoints.count(),
+        "shown": ROUNDS_SHOWN,
     }
 
 
@@ -64,7 +69,9 @@ def _history(job: TrainingJob) -> dict[str, Any]:
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     job = _job(request, pk)
     return render(
-        request, "jobs/detail.html", {**_head(request, job), **_history(job), "board": board.of(job)}
+        request,
+        "jobs/detail.html",
+        {**_head(request, job), **_history(job), "board": board.of(job), "charts": selectors.charts(job)},
     )
 
 
@@ -85,6 +92,13 @@ def live_board(request: HttpRequest, pk: int) -> HttpResponse:
 @part_for(*roles.OBSERVERS)
 def history(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "jobs/_history.html", _history(_job(request, pk)))
+
+
+@require_GET
+@part_for(*roles.OBSERVERS)
+def series(request: HttpRequest, pk: int) -> HttpResponse:
+    """All points of the curves: for a page that was cut off and may have missed some."""
+    return JsonResponse(selectors.charts(_job(request, pk)))
 
 
 @require_POST

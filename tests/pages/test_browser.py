@@ -91,6 +91,14 @@ def test_every_page_fits_the_screen(demo: Demo, visit: Visit, screen: str) -> No
     visitor.complaints = [said for said in visitor.complaints if "404" not in said]
 
 
+def test_the_names_of_a_devices_jobs_can_be_read_on_a_phone(demo: Demo, visit: Visit) -> None:
+    visitor = visit(demo.admin, viewport={"width": 390, "height": 844})
+    page = visitor.open(f"/devices/{demo.devices[0].pk}/")
+    name = page.locator("#device-work td a.name").first.bounding_box()
+    assert name is not None
+    assert name["width"] >= 90
+
+
 def test_a_person_logs_in_and_out(demo: Demo, visit: Visit) -> None:
     visitor = visit(viewport={"width": 1280, "height": 860})
     page = visitor.open("/jobs/", live=False)

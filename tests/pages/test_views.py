@@ -16,6 +16,7 @@ from fl_server import urls
 from fl_server.models import Device, EnrolmentCode, Policy, TrainingJob
 from fl_server.services import devices, jobs
 from fl_server.templatetags.constellation import TONES
+from fl_server.views import jobs as job_views
 from tests.pages.visitor import browser
 from tests.server.world import World
 
@@ -36,6 +37,7 @@ ACCESS: dict[str, tuple[str, int, int, int, int, int, int]] = {
     "job-head": ("get", LOGIN, 404, 404, 200, 200, 200),
     "job-board": ("get", LOGIN, 404, 404, 200, 200, 200),
     "job-history": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "job-series": ("get", LOGIN, 404, 404, 200, 200, 200),
     "job-cancel": ("post", LOGIN, 404, 404, 403, 302, 302),
     "devices": ("get", LOGIN, 403, 200, 200, 200, 200),
     "device-cards": ("get", LOGIN, 404, 200, 200, 200, 200),
@@ -115,6 +117,34 @@ def test_an_owner_lands_on_the_own_devices_and_an_outsider_is_told_why_nothing_s
     assert browser(world.owner).get("/")["Location"] == reverse("devices")
     assert browser(world.researcher).get("/")["Location"] == reverse("jobs")
     assert "No role yet" in browser(world.outsider).get("/jobs/").content.decode()
+
+
+def test_a_long_history_says_how_much_of_it_shows_and_the_best_checkpoint_is_always_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_views, "ROUNDS_SHOWN", 1)
+    job = world.running
+    for number in (3, 4):
+        job.checkpoints.create(run=job.runs.get(), round_number=number, size=1)
+    page = browser(world.viewer).get(reverse("job-history", args=(job.pk,))).content.decode()
+    assert "the newest 1 of 2" in page
+    assert "the best and the newest of 3" in page
+    assert reverse("api:job-rounds", args=(job.pk,)) in page
+    assert reverse("api:job-checkpoints", args=(job.pk,)) in page
+    shown = [int(number) for number in re.findall(r"Download<span[^>]*> round (\d+)", page)]
+    assert shown == [world.checkpoint.round_number, 4]
+
+
+def test_a_short_history_shows_all_of_it_and_says_nothing_of_it(world: World) -> None:
+    page = browser(world.viewer).get(reverse("job-history", args=(world.running.pk,))).content.decode()
+    assert "newest" not in page
+
+
+def test_the_curves_travel_with_the_page_and_on_demand_and_not_with_every_round(world: World) -> None:
+    client, pk = browser(world.viewer), world.running.pk
+    assert "series-data" in client.get(reverse("job", args=(pk,))).content.decode()
+    assert "series-data" not in client.get(reverse("job-history", args=(pk,))).content.decode()
+    assert client.get(reverse("job-series", args=(pk,))).json()["rounds"] == [1, 2]
 
 
 def test_guessing_passwords_is_slowed_down(world: World) -> None:

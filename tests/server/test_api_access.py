@@ -118,6 +118,7 @@ def test_each_role_gets_what_the_table_says(
     if status >= 400:
         assert set(response.json()["error"]) >= {"code", "message", "docs"}
         assert not AuditEvent.objects.exists()
+    response.close()
 
 
 def test_every_api_route_and_method_is_in_the_table() -> None:

@@ -19,6 +19,12 @@ from tests.server.world import device, person
 __all__ = ["served", "world"]
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys may be read again at once."""
+    monkeypatch.setattr(node_auth, "ASK_EVERY", 0.05)
+
+
 def test_headers_and_tolerances_are_those_of_the_engine():
     named = (
         headers.FLEET_HTTP_PUBLIC_KEY_HEADER,
@@ -52,6 +58,7 @@ def test_headers_and_tolerances_are_those_of_the_engine():
         {"flwr-signature": NODE.headers(seconds_ago=1)["flwr-signature"]},
     ],
 )
+@pytest.mark.usefixtures("quick")
 def test_what_no_approved_device_signed_reaches_no_engine(world, changes):
     assert world.post(**changes).status_code == 401
     assert world.engine.ports == []
@@ -62,6 +69,7 @@ def test_a_request_without_a_signature_is_refused(world):
     assert world.http.post(PULL).status_code == 401
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_device_that_was_just_approved_does_not_wait_for_the_next_reading(world):
     assert world.post().status_code == 200
     new = Node()
@@ -69,6 +77,7 @@ def test_a_device_that_was_just_approved_does_not_wait_for_the_next_reading(worl
     assert world.http.post(PULL, headers=new.headers()).status_code == 200
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_device_that_was_revoked_is_out_after_seconds(world, monkeypatch):
     assert world.post().status_code == 200
     monkeypatch.setattr(node_auth, "FRESH_SECONDS", 0.0)
@@ -100,6 +109,7 @@ def test_strangers_beyond_a_few_are_turned_away_and_devices_are_not(world, monke
     first.join(DEADLINE)
 
 
+@pytest.mark.usefixtures("quick")
 def test_known_devices_work_on_while_the_database_is_away(world, monkeypatch):
     assert world.post().status_code == 200
     monkeypatch.setattr(node_auth, "FRESH_SECONDS", 0.0)
@@ -110,6 +120,7 @@ def test_known_devices_work_on_while_the_database_is_away(world, monkeypatch):
     assert world.post().status_code == 200
 
 
+@pytest.mark.usefixtures("quick")
 def test_nobody_is_called_a_stranger_while_the_database_is_away(world):
     world.registry.is_down = True
     new = Node()

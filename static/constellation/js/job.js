@@ -4,18 +4,17 @@ import { Curves } from "./charts.js";
 import { Fragment } from "./fragment.js";
 import { listen } from "./live.js";
 
-const job = document.querySelector("[data-job]").dataset.job;
+const { job, series: seriesAt } = document.querySelector("[data-job]").dataset;
 const accuracy = new Curves("accuracy-chart", { percent: true });
 const loss = new Curves("loss-chart", { percent: false });
 
-function readSeries() {
-  const series = JSON.parse(document.getElementById("series-data").textContent);
+function draw(series) {
   accuracy.set(series.rounds, series.evaluation.accuracy, series.training["train-accuracy"]);
   loss.set(series.rounds, series.evaluation.loss, series.training["train-loss"]);
 }
 
 const head = new Fragment("job-head");
-const history = new Fragment("job-history", readSeries);
+const history = new Fragment("job-history");
 const board = new Board();
 
 const handlers = {
@@ -41,12 +40,23 @@ const handlers = {
   },
 };
 
-readSeries();
+// What came while the socket was down is in no event.
+async function drawAgain() {
+  try {
+    const answer = await fetch(seriesAt);
+    if (answer.ok && !answer.redirected) draw(await answer.json());
+  } catch {
+    // The socket notices the same outage and asks again when it is back.
+  }
+}
+
+draw(JSON.parse(document.getElementById("series-data").textContent));
 listen(`job-${job}`, {
   event: (fact) => handlers[fact.event]?.(fact),
   reopened() {
     head.refresh();
     history.refresh();
     board.forget();
+    drawAgain();
   },
 });

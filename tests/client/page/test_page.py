@@ -176,8 +176,8 @@ def test_port_and_token_stay_unless_the_port_is_taken(home: Home) -> None:
             assert third != first
 
 
-def test_colours_and_shapes_are_the_dashboards() -> None:
+def test_colours_and_letters_are_the_dashboards() -> None:
     dashboard = ROOT / "static/constellation"
-    for name in ("css/base.css", "css/parts.css", "js/theme.js", "logo.svg"):
+    for name in ("css/base.css", "js/theme.js", "logo.svg"):
         copy = ROOT / "fl_client/page/static" / Path(name).name
         assert copy.read_bytes() == (dashboard / name).read_bytes(), f"copy {name} to {copy.parent}"
