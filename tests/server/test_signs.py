@@ -11,6 +11,7 @@ from django.utils import timezone
 from fl_server import events
 from fl_server.models import Device
 from fl_server.services import devices, signs
+from fl_server.services import telemetry as history
 from tests.server.cluster import heard
 from tests.server.test_devices import hello, telemetry
 from tests.server.world import World, device
@@ -21,6 +22,8 @@ pytestmark = [pytest.mark.services, pytest.mark.django_db]
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signs, "signs", signs.Signs())
+    # Another test's minute may be over just now, and would be written here.
+    monkeypatch.setattr(history, "recorder", history.Recorder())
     cache.clear()
 
 
