@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fl_client import identity
-from fl_client.fleet import FleetLink
+from fl_client.fleet import FleetError, FleetLink
 from fl_client.session import Session
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ def open(agent: "Agent") -> Session:
     roots = identity.root_certificates(agent.home, agent.state.trust) if secure else None
 
     def open_link() -> FleetLink:
+        if not agent.state.node_id:
+            # Two processes of the platform tell it, so a reservation may overtake the approval.
+            raise FleetError("open: the engine's name for this device has not come yet", retry=True)
         return FleetLink(
             address,
             agent.identity.node_key,
