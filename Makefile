@@ -24,7 +24,7 @@ up: $(SERVER) ## the platform on this machine until Ctrl-C (VERBOSE=1 shows what
 	@$(BIN)/python manage.py up $(if $(VERBOSE),--verbose)
 
 test: lint ## checks, then tests (ARGS="-k name" passes arguments to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup $(ARGS)
 
 lint: $(DEV) ## style, types, settings and migrations
 	@$(BIN)/ruff check --quiet .

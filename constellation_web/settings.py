@@ -129,7 +129,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+# What the dashboard shares with the owner's page on a device comes with the client, which has no server.
+STATICFILES_DIRS = [BASE_DIR / "static", ("look", BASE_DIR / "fl_client" / "page" / "look")]
 # Static files come straight out of the installed packages; there is no copy to go stale.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG

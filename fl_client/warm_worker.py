@@ -49,14 +49,17 @@ class WarmWorker:
         return self._process is not None and self._device not in ("", "cpu")
 
     def lend(self, lent: Lent) -> bool:
-        """What the worker gets from now on. False when only another process can be given that."""
+        """What the worker gets from now on. False when only another process can be given that.
+
+        One that has not greeted yet sits on no GPU; the next call sees where it went.
+        """
         self._wanted = lent
         if self._process is None:
             return True
         if lent.threads != self._lent.threads:
             self._process.send({"type": "limits", "threads": lent.threads})
             self._lent = replace(self._lent, threads=lent.threads)
-        return lent.gpus == self._lent.gpus or (not lent.gpus and self._device == "cpu")
+        return lent.gpus == self._lent.gpus or (not lent.gpus and self._device in ("", "cpu"))
 
     def takes_too_much(self) -> bool:
         limit = self._wanted.ram_bytes

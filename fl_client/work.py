@@ -29,7 +29,7 @@ class Work:
     is_partial: bool = False
     hand_in: bool = False  # the round closes: what there is counts
     lost_seconds: float = 0.0
-    # Training that no snapshot holds yet began then; None while nothing trains.
+    # When the present stretch of training began; None while nothing trains.
     trains_since: float | None = None
     _spent: float = 0.0
 

@@ -1,19 +1,19 @@
 """A policy's rules as they come in and as they are stored. What they mean, `fl_client.policy` knows."""
 
 import json
-import math
 from typing import Any
 
 from pydantic import ValidationError
 
 from fl_client.policy.rules import COMPANY_DEFAULTS, Rules
+from fl_server import faults
 from fl_server.exceptions import InvalidInput
 
 __all__ = ["COMPANY_DEFAULTS", "Rules", "known", "parse", "stored"]
 
 # They travel to every device in one message.
 MAX_CHARACTERS = 16_000
-SHOWN_CHARACTERS = 200
+NO_SUCH_RULE = f"there is no such rule; allowed are {', '.join(Rules.model_fields)}"
 
 
 def parse(data: Any) -> Rules:
@@ -21,7 +21,7 @@ def parse(data: Any) -> Rules:
     try:
         rules = Rules.model_validate(data)
     except ValidationError as exc:
-        raise _invalid([_fault(error) for error in exc.errors()]) from exc
+        raise _invalid(faults.of(exc, "rules", NO_SUCH_RULE)) from exc
     text = json.dumps(stored(rules))
     if len(text) > MAX_CHARACTERS:
         sentence = f"they take {len(text)} characters; at most {MAX_CHARACTERS} are allowed"
@@ -41,26 +41,6 @@ def stored(rules: Rules) -> dict[str, Any]:
     return rules.model_dump(mode="json", exclude_none=True)
 
 
-def _invalid(faults: list[dict[str, Any]]) -> InvalidInput:
-    first = faults[0]
-    return InvalidInput(f"{first['field']}: {first['message']}", field=first["field"], errors=faults)
-
-
-def _fault(error: Any) -> dict[str, Any]:
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = f"there is no such rule; allowed are {', '.join(Rules.model_fields)}"
-    return {
-        "field": ".".join(str(part) for part in error["loc"]) or "rules",
-        "message": message,
-        "value": _shown(error.get("input")),
-    }
-
-
-def _shown(value: Any) -> Any:
-    """A value as an answer in JSON may repeat it: short, and no number that JSON has not."""
-    if isinstance(value, str):
-        return value[:SHOWN_CHARACTERS]
-    if isinstance(value, int | None) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return repr(value)[:SHOWN_CHARACTERS]
+def _invalid(found: list[dict[str, Any]]) -> InvalidInput:
+    first = found[0]
+    return InvalidInput(f"{first['field']}: {first['message']}", field=first["field"], errors=found)

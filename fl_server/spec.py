@@ -1,6 +1,5 @@
 """A job's specification: what a researcher writes, validated and versioned, as JSON and in the database."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
@@ -9,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from fl_client import catalogue
 from fl_client.assignment import Training
 from fl_client.errors import ClientError
+from fl_server import faults
 from fl_server.exceptions import InvalidSpec
 from strategies import catalog as strategies_catalog
 
 VERSION: Final = 1
-SHOWN_CHARACTERS = 200
 
 
 class _Part(BaseModel):
@@ -153,21 +152,4 @@ def parse(data: Any) -> JobSpec:
     try:
         return JobSpec.model_validate(data)
     except ValidationError as exc:
-        raise InvalidSpec([_fault(error) for error in exc.errors()]) from exc
-
-
-def _fault(error: Any) -> dict[str, Any]:
-    return {
-        "field": ".".join(str(part) for part in error["loc"]) or "spec",
-        "message": error["msg"].removeprefix("Value error, "),
-        "value": _shown(error.get("input")),
-    }
-
-
-def _shown(value: Any) -> Any:
-    """A value as an answer in JSON may repeat it: short, and no number that JSON has not."""
-    if isinstance(value, str):
-        return value[:SHOWN_CHARACTERS]
-    if isinstance(value, int | None) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return repr(value)[:SHOWN_CHARACTERS]
+        raise InvalidSpec(faults.of(exc, "spec")) from exc

@@ -176,7 +176,10 @@ class Exchange:
     def _send_again(self, node: int) -> None:
         task = self._open[node]
         if task.attempts >= MAX_ATTEMPTS:
-            self._lose(node, f"It lost its task {task.attempts} times.")
+            self._lose(
+                node,
+                f"It lost what it was sent {task.attempts} times: its program or its connection breaks off.",
+            )
             return
         old = task.message
         task.message = Message(

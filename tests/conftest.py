@@ -1,4 +1,4 @@
-"""One throw-away home and one private Redis for the whole test session.
+"""One throw-away home, one database and one private Redis for each process that runs tests.
 
 The environment is set while this file is imported, before anything reads the settings. DATABASE_URL and
 REDIS_URL are honoured where they are set.
@@ -17,7 +17,7 @@ import pytest
 
 HOME = Path(tempfile.mkdtemp(prefix="constellation-test-"))
 os.environ["CONSTELLATION_HOME"] = str(HOME)
-os.environ.setdefault("CONSTELLATION_PREFIX", f"test-{os.getpid()}")
+os.environ["CONSTELLATION_PREFIX"] = f"{os.environ.get('CONSTELLATION_PREFIX', 'test')}-{os.getpid()}"
 os.environ["DJANGO_SETTINGS_MODULE"] = "constellation_web.settings"
 # Other conftest files import models while pytest still starts.
 django.setup()
@@ -70,6 +70,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _redis = _start_redis(settings.REDIS_SOCKET)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """A process that finds this name at its start loads the settings before it has a home of its own."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     from fl_server import bus
 
@@ -81,13 +87,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast ones first: real processes after everything else, the browser before them."""
+    """Fast ones first: real processes after everything else, the browser before them.
+
+    Where several processes run tests, one of them runs all the slow ones, one after the other.
+    """
     slow = ("browser", "e2e")
-    items.sort(
-        key=lambda item: max(
-            (slow.index(m.name) + 1 for m in item.iter_markers() if m.name in slow), default=0
-        )
-    )
+
+    def rank(item: pytest.Item) -> int:
+        return max((slow.index(m.name) + 1 for m in item.iter_markers() if m.name in slow), default=0)
+
+    items.sort(key=rank)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("slow" if rank(item) else item.path.name))
 
 
 @pytest.fixture(scope="session", autouse=True)

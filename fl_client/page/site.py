@@ -21,7 +21,9 @@ from fl_client.page.tickets import Door
 from fl_client.policy import layers, words
 from fl_client.standing import Standing
 
-STATIC = {path.name: path for path in (Path(__file__).parent / "static").iterdir()}
+HERE = Path(__file__).parent
+# "look" is what the dashboard shows too.
+STATIC = {path.name: path for folder in ("look", "static") for path in (HERE / folder).iterdir()}
 BODY_MOST = 32_768  # bytes
 SAID = {
     "paused": "This machine is paused.",

@@ -78,6 +78,7 @@ class Device(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_seen = models.DateTimeField(null=True, blank=True, db_index=True)
     disconnected_at = models.DateTimeField(null=True, blank=True)
+    socket = models.PositiveBigIntegerField(default=0, help_text="Number of its newest connection")
 
     class Meta:
         ordering = ["name"]

@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from django.core.cache import cache
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from fl_server import events, kick, labels, lifecycle, reasons, roles, samples
@@ -15,8 +15,6 @@ from fl_server.services import audit, participations, policies, runs, signs
 from fl_server.services import telemetry as history
 
 Status = Device.Status
-# Long enough for any socket; the entry of a machine that never comes back goes away by itself.
-SOCKET_MEMORY = 7 * 24 * 3600  # seconds
 # What of the machine's decision cannot wait to be written.
 DECISION = ("may_train", "may_start", "decision_codes")
 
@@ -86,9 +84,16 @@ def unregistered(device: Device) -> None:
     Device.objects.filter(pk=device.pk).update(node_unregistered_at=timezone.now())
 
 
-def connected(device: Device, hello: Hello, socket: str) -> None:
-    """A socket of the device is open and it introduced itself. `socket` names this one among its sockets."""
-    cache.set(_socket_key(device), socket, SOCKET_MEMORY)
+def opened(device: Device) -> int:
+    """The number of a socket that the device just opened; the newest has the highest."""
+    with transaction.atomic():
+        mine = Device.objects.filter(pk=device.pk)
+        mine.update(socket=F("socket") + 1)
+        return mine.values_list("socket", flat=True).get()
+
+
+def connected(device: Device, hello: Hello) -> None:
+    """A socket of the device is open and it introduced itself."""
     if device.warned_at:
         audit.record(None, "device.back", f"device:{device.pk}", name=device.name)
     _note(
@@ -121,15 +126,13 @@ def sign_of_life(device: Device, telemetry: Telemetry) -> None:
         kick.tick()
 
 
-def disconnected(device: Device, socket: str) -> bool:
-    """The device's socket is gone; False when a newer socket of the same device took over."""
-    current = cache.get(_socket_key(device))
-    if current is not None and current != socket:
-        return False
-    cache.delete(_socket_key(device))
+def disconnected(device: Device, socket: int) -> bool:
+    """The device's socket of that number is gone; False when a newer one took over."""
     now = timezone.now()
     with transaction.atomic():
-        Device.objects.filter(pk=device.pk).update(disconnected_at=now, **signs.take(device))
+        if not Device.objects.filter(pk=device.pk, socket=socket).update(disconnected_at=now):
+            return False
+        Device.objects.filter(pk=device.pk).update(**signs.take(device))
         device.refresh_from_db(fields=["status", "last_seen", "disconnected_at", "may_train"])
         participations.gone(device)
         _tell(device)
@@ -174,7 +177,3 @@ def _tell(device: Device) -> None:
         last_seen=device.last_seen.isoformat() if device.last_seen else None,
         telemetry=device.telemetry,
     )
-
-
-def _socket_key(device: Device) -> str:
-    return f"device-socket:{device.pk}"

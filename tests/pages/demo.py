@@ -191,7 +191,7 @@ class Demo:
         policies.owner_changed(device, {"idle_minutes": 30, "on_battery": True, "gpu": "always"})
 
     def leave(self, device: Device) -> None:
-        devices.disconnected(device, "demo")
+        devices.disconnected(device, device.socket)
 
     def recheck(self, user: Any) -> None:
         bus.get().send(events.user_group(user.pk), {"type": "live.recheck"})

@@ -120,7 +120,7 @@ def test_a_device_that_returns_in_time_is_simply_there_again(world: World) -> No
     mine = away(world.training, 77)
     cleanup.sweep()
     mine.refresh_from_db()
-    devices.connected(mine, hello(), "s")
+    devices.connected(mine, hello())
     found = Device.objects.get(pk=mine.pk)
     assert (found.presence, found.warned_at) == ("idle", None)
     assert AuditEvent.objects.filter(action="device.back").count() == 1

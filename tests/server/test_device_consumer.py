@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
 from django.db import transaction
 
 from fl_server import events, roles
@@ -101,6 +102,27 @@ def test_a_newer_socket_takes_over_and_the_older_ones_end_does_not_put_the_devic
         assert await db(presence)() == "idle"
         await new.leave()
         await presence_becomes("offline")
+
+    in_loop(scenario)
+
+
+def test_an_older_sockets_opening_that_is_heard_late_does_not_close_the_newer_one(machine: Machine) -> None:
+    async def scenario() -> None:
+        old = await machine.introduced()
+        await old.leave()
+        new = await machine.introduced()
+        late = {"type": "socket.opened", "socket": await db(number)() - 1}
+        await get_channel_layer().group_send(events.device_group(await db(key)()), late)
+        await new.say({"type": "renew"})
+        assert (await new.hear())["type"] == "certificate"
+        assert await new.receive_nothing(0.2)
+        await new.leave()
+
+    def number() -> int:
+        return Device.objects.get().socket
+
+    def key() -> object:
+        return Device.objects.get().pk
 
     in_loop(scenario)
 

@@ -79,7 +79,7 @@ def test_an_owner_does_not_revoke_somebody_elses_device(world: World) -> None:
 
 def test_a_connected_device_is_idle_and_its_hardware_known(world: World, told) -> None:
     mine = device(world.owner, "new")
-    devices.connected(mine, hello(), "socket-1")
+    devices.connected(mine, hello())
     stored = Device.objects.get(pk=mine.pk)
     assert stored.presence == "idle"
     assert stored.hardware["cores"] == 4
@@ -89,7 +89,7 @@ def test_a_connected_device_is_idle_and_its_hardware_known(world: World, told) -
 
 def test_the_owners_pause_shows_with_its_reason_and_its_end_kicks_the_tick(world: World, told) -> None:
     mine = device(world.owner, "new")
-    devices.connected(mine, hello(decision={"allowed": False, "reason": "paused by its owner"}), "s")
+    devices.connected(mine, hello(decision={"allowed": False, "reason": "paused by its owner"}))
     assert mine.presence == "paused"
     assert mine.decision_reason == "paused by its owner"
     told.clear()
@@ -103,7 +103,7 @@ def test_the_owners_pause_shows_with_its_reason_and_its_end_kicks_the_tick(world
 
 def test_a_device_goes_stale_by_itself_and_returns_with_a_sign_of_life(world: World, told, settings) -> None:
     mine = device(world.owner, "new")
-    devices.connected(mine, hello(), "s")
+    devices.connected(mine, hello())
     silent = timezone.now() - timedelta(seconds=settings.STALE_AFTER + 1)
     Device.objects.filter(pk=mine.pk).update(last_seen=silent)
     mine.refresh_from_db()
@@ -116,18 +116,18 @@ def test_a_device_goes_stale_by_itself_and_returns_with_a_sign_of_life(world: Wo
 
 def test_a_closed_socket_puts_the_device_offline_unless_a_newer_one_took_over(world: World, told) -> None:
     mine = device(world.owner, "new")
-    devices.connected(mine, hello(), "old")
-    devices.connected(mine, hello(), "new")
-    assert devices.disconnected(mine, "old") is False
+    old, new = devices.opened(mine), devices.opened(mine)
+    devices.connected(mine, hello())
+    assert devices.disconnected(mine, old) is False
     assert Device.objects.get(pk=mine.pk).presence == "idle"
-    assert devices.disconnected(mine, "new") is True
+    assert devices.disconnected(mine, new) is True
     assert Device.objects.get(pk=mine.pk).presence == "offline"
     assert live(told)[-1] == "offline"
 
 
 def test_a_run_hears_that_its_device_is_gone(world: World, told) -> None:
-    devices.connected(world.training, hello(), "s")
-    devices.disconnected(world.training, "s")
+    devices.connected(world.training, hello())
+    devices.disconnected(world.training, 0)
     assert [message["type"] for kind, _, message in told if kind == "run"] == ["gone"]
 
 

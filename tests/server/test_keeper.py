@@ -26,7 +26,7 @@ def speaking(world: World, monkeypatch: pytest.MonkeyPatch) -> Device:
     monkeypatch.setattr(signs, "signs", signs.Signs())
     monkeypatch.setattr(telemetry, "recorder", telemetry.Recorder())
     mine = device(world.owner, "new")
-    devices.connected(mine, hello(), "s")
+    devices.connected(mine, hello())
     devices.sign_of_life(mine, sample(cpu=50.0))
     return mine
 

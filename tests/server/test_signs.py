@@ -30,7 +30,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def speaking(world: World) -> Device:
     mine = device(world.owner, "new")
-    devices.connected(mine, hello(), "s")
+    devices.connected(mine, hello())
     return mine
 
 
@@ -51,7 +51,7 @@ def test_the_signs_of_many_are_written_by_few_statements(
 ) -> None:
     fleet = [device(world.owner, f"d{n}") for n in range(30)]
     for each in fleet:
-        devices.connected(each, hello(), "s")
+        devices.connected(each, hello())
         devices.sign_of_life(each, telemetry(cpu=40.0))
     with django_assert_max_num_queries(4):
         assert signs.flush() == 30
@@ -99,7 +99,7 @@ def test_the_sentence_and_its_end_follow_with_the_next_samples(speaking: Device)
 
 def test_a_device_that_hangs_up_leaves_its_last_sample_and_stays_offline(speaking: Device) -> None:
     devices.sign_of_life(speaking, telemetry(cpu=50.0))
-    devices.disconnected(speaking, "s")
+    devices.disconnected(speaking, 0)
     assert signs.flush() == 0
     assert (stored(speaking).presence, stored(speaking).telemetry["cpu"]) == ("offline", 50.0)
 
@@ -123,7 +123,7 @@ def test_samples_are_told_in_one_message_to_those_who_listen(
     speaking: Device, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = device(world.owner, "other")
-    devices.connected(other, hello(), "s")
+    devices.connected(other, hello())
     events.listening(events.DEVICES)
     for each in (speaking, other):
         devices.sign_of_life(each, telemetry(cpu=50.0))

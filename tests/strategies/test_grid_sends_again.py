@@ -75,14 +75,18 @@ def test_sending_again_has_an_end_when_the_device_keeps_losing_its_task(world):
         world.come_back(when, A)
     assert run(grid_of(world), messages(A)) == []
     assert world.attempts(A) == exchange.MAX_ATTEMPTS
-    assert world.said("lost") == [(A, 4, "It lost its task 3 times.")]
+    assert world.said("lost") == [
+        (A, 4, "It lost what it was sent 3 times: its program or its connection breaks off.")
+    ]
 
 
 def test_a_node_that_the_engine_refuses_is_given_up_and_holds_nobody_up(world):
     world.refused = {A}
     world.answer(10.0, B)
     assert run(grid_of(world), messages(A, B)) == [(B, None)]
-    assert world.said("lost") == [(A, 4, "It lost its task 3 times.")]
+    assert world.said("lost") == [
+        (A, 4, "It lost what it was sent 3 times: its program or its connection breaks off.")
+    ]
     assert world.now == 10.0
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.contrib.staticfiles import finders
 
 from fl_client import leaving, owner, private_data
 from fl_client.home import Home
 from fl_client.journal import Entry, Journal
 from fl_client.link_errors import NotRunning, Unreachable
 from fl_client.page import ask, site, tickets
+from fl_client.page.site import STATIC
 from fl_client.policy.rules import Rules
 from tests.client.page.world import at_work, browser, enrolled, served
 
@@ -177,7 +179,9 @@ def test_port_and_token_stay_unless_the_port_is_taken(home: Home) -> None:
 
 
 def test_colours_and_letters_are_the_dashboards() -> None:
-    dashboard = ROOT / "static/constellation"
-    for name in ("css/base.css", "js/theme.js", "logo.svg"):
-        copy = ROOT / "fl_client/page/static" / Path(name).name
-        assert copy.read_bytes() == (dashboard / name).read_bytes(), f"copy {name} to {copy.parent}"
+    shared = ROOT / "fl_client/page/look"
+    names = sorted(path.name for path in shared.iterdir())
+    assert names == ["base.css", "inputs.css", "logo.svg", "parts.css", "theme.js"]
+    for name in names:
+        assert STATIC[name] == shared / name
+        assert finders.find(f"look/{name}") == str(shared / name)

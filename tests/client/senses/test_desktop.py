@@ -6,6 +6,7 @@ import pytest
 
 from fl_client.senses import desktop
 from fl_client.senses.desktop import Desktop
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -77,6 +78,11 @@ def test_the_environments_of_the_users_processes_can_be_read():
     with subprocess.Popen(
         ("sleep", "30"), env=os.environ | {"CONSTELLATION_TEST_DESKTOP": str(os.getpid())}
     ) as neighbour:
-        found = [env.get("CONSTELLATION_TEST_DESKTOP") for env in desktop.neighbours()]
+        # A program that has just started has no environment yet.
+        until(
+            lambda: (
+                str(os.getpid()) in [env.get("CONSTELLATION_TEST_DESKTOP") for env in desktop.neighbours()]
+            ),
+            "the neighbour's environment",
+        )
         neighbour.kill()
-    assert str(os.getpid()) in found
