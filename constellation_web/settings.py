@@ -89,6 +89,7 @@ _NEEDED_BY_WEB = [
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "django_celery_beat",
 ]
 INSTALLED_APPS = _NEEDED_BY_ALL if IS_SERVERAPP else _NEEDED_BY_WEB + _NEEDED_BY_ALL
 MIDDLEWARE = [

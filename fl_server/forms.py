@@ -45,8 +45,26 @@ SECTIONS = (
         prefix="requirements.",
         foldable=True,
     ),
+    Section("Waiting", "What happens while too few devices fit.", prefix="waiting.", foldable=True),
+    Section("Stopping", "When it ends before its last round.", prefix="stopping.", foldable=True),
+    Section(
+        "Safety of updates",
+        "What happens to updates unlike all others.",
+        prefix="update_check.",
+        foldable=True,
+    ),
+    Section("Checkpoints", "Which models stay on disk, and how.", prefix="checkpoints.", foldable=True),
 )
-PLAIN_PARTS = ("training", "participation", "requirements", "metric")
+PLAIN_PARTS = (
+    "training",
+    "participation",
+    "requirements",
+    "metric",
+    "waiting",
+    "stopping",
+    "update_check",
+    "checkpoints",
+)
 TOP_LEVEL = ("rounds", "evaluation", "priority", "seed")
 
 

@@ -9,6 +9,16 @@ from django.core.exceptions import ValidationError
 LABELS = {
     "gpu": "Needs a GPU",
     "min_ram_gb": "Memory at least, GB",
+    "min_gpu_memory_gb": "Free GPU memory at least, GB",
+    "memory_gb": "Memory for training, GB",
+    "min_client_version": "Client version at least",
+    "patience": "Rounds without improvement",
+    "min_delta": "Least improvement",
+    "deadline_hours": "Deadline, hours",
+    "attempts": "Attempts without a new round",
+    "give_up_hours": "Gives up after, hours",
+    "keep_last": "Keep the last",
+    "keep_every": "Keep every",
     "min_cores": "Cores at least",
     "count": "Partitions",
     "holdout": "Local holdout",
@@ -54,7 +64,7 @@ def field_for(name: str, schema: dict[str, Any], required: bool) -> forms.Field:
             **common, widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"})
         )
     if kind == "array":
-        return ListField(**common)
+        return ListField(**{**common, "initial": common["initial"] or None})
     if "enum" in shape.get("propertyNames", {}):
         return WeekField(shape["propertyNames"]["enum"], **common)
     if kind == "object":

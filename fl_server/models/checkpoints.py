@@ -4,6 +4,11 @@ from django.db import models
 class Checkpoint(models.Model):
     """A safetensors file below CHECKPOINTS_DIR; round 0 holds the initial weights."""
 
+    class Storage(models.TextChoices):
+        FULL = "full"
+        FLOAT16 = "float16"
+        DELTA = "delta"
+
     job = models.ForeignKey("fl_server.TrainingJob", on_delete=models.CASCADE, related_name="checkpoints")
     run = models.ForeignKey("fl_server.Run", on_delete=models.CASCADE, related_name="checkpoints")
     round_number = models.PositiveIntegerField()
@@ -15,6 +20,17 @@ class Checkpoint(models.Model):
     )
     metrics = models.JSONField(default=dict)
     pinned = models.BooleanField(default=False)
+    storage = models.CharField(max_length=8, choices=Storage, default=Storage.FULL)
+    base = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="deltas",
+        help_text="What a delta is added to",
+    )
+    bytes_saved = models.PositiveBigIntegerField(default=0)
+    removed_at = models.DateTimeField(null=True, blank=True, help_text="When its file was swept away")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -73,6 +73,19 @@ class Device(models.Model):
         null=True, blank=True, help_text="When its owner was told that it will be removed"
     )
 
+    relative_speed = models.FloatField(
+        null=True, blank=True, help_text="Rows a second, as a multiple of the median of its rounds"
+    )
+    network_bytes_a_second = models.FloatField(null=True, blank=True, help_text="Measured in its rounds")
+    free_hours = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="How often it was free, of each hour of the week (UTC, from Monday)",
+    )
+    reputation = models.FloatField(default=1.0, help_text="From 0 to 1; see services.reputation")
+    quarantined_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    quarantine_reason = models.CharField(max_length=200, blank=True)
+
     enrolled_at = models.DateTimeField(auto_now_add=True)
     approved_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

@@ -74,6 +74,9 @@ class Participation(models.Model):
     energy_wh = models.FloatField(
         null=True, blank=True, help_text="Empty where the machine cannot measure it"
     )
+    train_seconds = models.FloatField(null=True, blank=True)
+    transfer_seconds = models.FloatField(null=True, blank=True, help_text="Down and up together")
+    update_norm = models.FloatField(null=True, blank=True, help_text="Euclidean, of new minus old weights")
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

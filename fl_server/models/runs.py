@@ -32,6 +32,7 @@ class Run(models.Model):
     traceback = models.TextField(blank=True)
     engine_run_id = models.CharField(max_length=20, blank=True, help_text="Flower's run id (unsigned 64 bit)")
     partitions = models.PositiveIntegerField(help_text="How many parts the dataset is cut into")
+    partition_rows = models.JSONField(default=list, blank=True, help_text="Rows of each part, once known")
     first_round = models.PositiveIntegerField(default=1)
     lease_until = models.DateTimeField(null=True, blank=True)
     prepared_at = models.DateTimeField(
@@ -72,6 +73,9 @@ class Reservation(models.Model):
         null=True, blank=True, help_text="Rows that the device found in its own copy of the dataset"
     )
     problem = models.CharField(max_length=500, blank=True, help_text="Why it can do nothing for this run")
+    choice = models.JSONField(
+        default=dict, blank=True, help_text="Why it was chosen: score, its parts, a sentence"
+    )
     released_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from fl_server import events, kick, lifecycle, roles, spec
 from fl_server.exceptions import InvalidInput, NotAllowed
-from fl_server.models import TrainingJob
+from fl_server.models import JobEvent, Run, TrainingJob
 from fl_server.services import audit
 
 Status = TrainingJob.Status
@@ -58,9 +58,8 @@ def submit(job: TrainingJob, by: Any) -> TrainingJob:
 
 
 def _queue(job: TrainingJob, by: Any) -> None:
-    lifecycle.advance(job, Status.QUEUED, submitted_at=timezone.now())
+    move(job, Status.QUEUED, "submitted", "Waits for devices.", by=by, submitted_at=timezone.now())
     audit.record(by, "job.submit", f"job:{job.pk}")
-    events.job_changed(job.pk, status=job.status)
     kick.tick()
 
 
@@ -68,17 +67,70 @@ def cancel(job: TrainingJob, by: Any) -> TrainingJob:
     """End a job now. Its run, if any, is stopped by the next tick and its devices are free again."""
     _check_may_change(job, by)
     with transaction.atomic():
-        finish(job, Status.CANCELLED, "cancelled", f"Cancelled by {by.get_username()}.")
+        finish(job, Status.CANCELLED, "cancelled", f"Cancelled by {by.get_username()}.", by=by)
         audit.record(by, "job.cancel", f"job:{job.pk}")
         kick.tick()
     return job
 
 
-def finish(job: TrainingJob, to: str, code: str, reason: str) -> TrainingJob:
+def finish(job: TrainingJob, to: str, code: str, reason: str, *, by: Any = None) -> TrainingJob:
     """Move a job to a terminal status with the reason why."""
-    lifecycle.advance(job, to, reason_code=code, reason=reason, finished_at=timezone.now(), waiting={})
-    events.job_changed(job.pk, status=job.status, reason_code=code, reason=reason)
+    move(job, to, code, reason, by=by, **_ended(code, reason))
     return job
+
+
+def try_finish(job: TrainingJob, to: str, code: str, reason: str) -> bool:
+    """Like `finish`, but False when somebody else ended the job first."""
+    return try_move(job, to, code, reason, **_ended(code, reason))
+
+
+def _ended(code: str, reason: str) -> dict[str, Any]:
+    now = timezone.now()
+    return {"reason_code": code, "reason": reason, "finished_at": now, "waiting": {}, "pausing": False}
+
+
+def move(
+    job: TrainingJob,
+    to: str,
+    code: str,
+    sentence: str,
+    *,
+    by: Any = None,
+    run: Run | None = None,
+    **fields: Any,
+) -> None:
+    """The only way a job's status changes: with a row in its history, and told to whoever looks.
+
+    Raises Conflict when somebody else moved it first. `fields` change in the same UPDATE.
+    """
+    with transaction.atomic():
+        lifecycle.advance(job, to, **fields)
+        note(job, code, sentence, by=by, run=run)
+
+
+def try_move(
+    job: TrainingJob,
+    to: str,
+    code: str,
+    sentence: str,
+    *,
+    by: Any = None,
+    run: Run | None = None,
+    **fields: Any,
+) -> bool:
+    """Like `move`, but losing is False."""
+    with transaction.atomic():
+        if not lifecycle.try_advance(job, to, **fields):
+            return False
+        note(job, code, sentence, by=by, run=run)
+    return True
+
+
+def note(job: TrainingJob, code: str, sentence: str, *, by: Any = None, run: Run | None = None) -> None:
+    """Add a row to the job's history and tell whoever looks at the job."""
+    JobEvent.objects.create(job=job, status=job.status, code=code, sentence=sentence, actor=by, run=run)
+    facts = {"status": job.status, "reason_code": job.reason_code, "reason": job.reason}
+    events.job_changed(job.pk, **facts, **({"run": run.pk} if run else {}))
 
 
 def explain_waiting(job: TrainingJob, waiting: dict[str, Any]) -> None:

@@ -45,6 +45,9 @@ def claim(job: TrainingJob, devices: list[tuple[Device, int]], partitions: int) 
     """
     now = timezone.now()
     with transaction.atomic():
+        number = job.runs.count() + 1
+        last = job.rounds.order_by("-number").values_list("number", flat=True).first()
+        run = Run(job=job, number=number, fence=number, first_round=(last or 0) + 1, partitions=partitions)
         lifecycle.advance(
             job,
             TrainingJob.Status.RUNNING,
@@ -54,14 +57,15 @@ def claim(job: TrainingJob, devices: list[tuple[Device, int]], partitions: int) 
             reason_code="",
             reason="",
         )
-        number = job.runs.count() + 1
-        last = job.rounds.order_by("-number").values_list("number", flat=True).first()
-        run = Run.objects.create(
-            job=job, number=number, fence=number, first_round=(last or 0) + 1, partitions=partitions
-        )
+        run.save()
         for device, partition in devices:
             Reservation.objects.create(run=run, device=device, partition=partition)
-        events.job_changed(job.pk, status=job.status, run=run.pk)
+        jobs.note(
+            job,
+            "started",
+            f"Run {number} begins with round {run.first_round} on {len(devices)} devices.",
+            run=run,
+        )
     return run
 
 
@@ -117,14 +121,9 @@ def complete(run: Run) -> None:
         if not _end(run, Status.COMPLETED, "completed", "All rounds are done."):
             return
         job = run.job
-        if lifecycle.try_advance(
-            job,
-            TrainingJob.Status.COMPLETED,
-            reason_code="completed",
-            reason=f"All {job.spec['rounds']} rounds are done.",
-            finished_at=timezone.now(),
-        ):
-            events.job_changed(job.pk, status=job.status, reason_code=job.reason_code, reason=job.reason)
+        jobs.try_finish(
+            job, TrainingJob.Status.COMPLETED, "completed", f"All {job.spec['rounds']} rounds are done."
+        )
 
 
 def fail(run: Run, code: str, reason: str, traceback: str = "", *, only_if: Q | None = None) -> None:
@@ -138,14 +137,8 @@ def fail(run: Run, code: str, reason: str, traceback: str = "", *, only_if: Q | 
         failures = _failures_in_a_row(job)
         if code in RETRIED and failures < MAX_ATTEMPTS:
             pause = timedelta(seconds=min(2.0**failures, LONGEST_PAUSE))
-            lifecycle.try_advance(
-                job,
-                TrainingJob.Status.QUEUED,
-                reason_code=code,
-                reason=reason,
-                not_before=timezone.now() + pause,
-            )
-            events.job_changed(job.pk, status=job.status, reason_code=code, reason=reason)
+            again = {"reason_code": code, "reason": reason, "not_before": timezone.now() + pause}
+            jobs.try_move(job, TrainingJob.Status.QUEUED, code, reason, run=run, **again)
         else:
             jobs.finish(job, TrainingJob.Status.FAILED, code, reason)
 

@@ -85,7 +85,9 @@ def test_what_an_object_remembers_does_not_decide() -> None:
 
 def test_a_conflict_says_what_is_possible() -> None:
     job = cluster.queued()
-    with pytest.raises(Conflict, match=r"is queued and cannot become completed.*cancelled, failed, running"):
+    with pytest.raises(
+        Conflict, match=r"is queued and cannot become completed.*cancelled, failed, paused, running"
+    ):
         lifecycle.advance(job, Status.COMPLETED)
 
 
