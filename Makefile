@@ -11,7 +11,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11,\
     $(shell $(name) -c '$(SUPPORTED)' 2>/dev/null && echo $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench client clean
+.PHONY: help demo up test faults lint bench client clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -26,6 +26,9 @@ up: $(SERVER) ## the platform on this machine until Ctrl-C (VERBOSE=1 shows what
 test: lint ## checks, then tests (ARGS="-k name" passes arguments to pytest)
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup $(ARGS)
 
+faults: $(DEV) ## what the platform survives, tried with real processes: 10 to 20 minutes (ARGS="-m kill" for six of them)
+	@$(BIN)/python -m pytest -m faults tests/faults $(ARGS)
+
 lint: $(DEV) ## style, types, settings and migrations
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { echo 'ruff format would change the files that'; \
@@ -38,6 +41,7 @@ bench: $(SERVER) ## measurements (ARGS="--quick" for small sizes)
 	@$(BIN)/python -m bench.aggregation $(ARGS)
 	@$(BIN)/python -m bench.round_overhead $(ARGS)
 	@$(BIN)/python -m bench.fleet $(ARGS)
+	@$(BIN)/python -m bench.scheduling $(ARGS)
 
 client: $(SERVER) ## the employees' package as a wheel in dist/
 	@rm -rf build/client && mkdir -p build/client/docs dist

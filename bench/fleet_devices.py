@@ -88,6 +88,7 @@ class Device:
             "cpu_by_others": round(random.uniform(1, 40), 1),
             "ram_free_bytes": int(random.uniform(0.2, 0.8) * RAM),
             "disk_free_bytes": 10**11,
+            "disk_total_bytes": 10**12,
             "temperature": round(random.uniform(40, 70), 1),
             "gpus": [],
             "decision": self._decision(),

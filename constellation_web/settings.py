@@ -178,24 +178,52 @@ CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_TASK_ROUTES = {
     "fl_server.tasks.prepare_run": {"queue": "preparation"},
     "fl_server.tasks.evaluate_checkpoint": {"queue": "tests"},
+    "fl_server.tasks.estimate_memory": {"queue": "preparation"},
+    "fl_server.tasks.sweep_checkpoints": {"queue": "tests"},
 }
 CELERY_TASK_TIME_LIMIT = 600
 CELERY_TASK_SOFT_TIME_LIMIT = 540
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE_FILENAME = str(CONSTELLATION_HOME / "beat-schedule")
+CELERY_BEAT_SCHEDULER = "fl_server.platform.clock:Clock"
+REMIND_SECONDS = 300.0
 # A tick that waited longer than its period is replaced by the next one.
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "fl_server.tasks.tick", "schedule": 2.0, "options": {"expires": 2.0}},
-    "release silent devices": {
-        "task": "fl_server.tasks.release_silent",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    },
     "clean up devices": {
         "task": "fl_server.tasks.clean_up_devices",
         "schedule": 600.0,
         "options": {"expires": 600.0},
+    },
+    "sweep checkpoints": {
+        "task": "fl_server.tasks.sweep_checkpoints",
+        "schedule": 600.0,
+        "options": {"expires": 600.0},
+    },
+    "sample availability": {
+        "task": "fl_server.tasks.sample_availability",
+        "schedule": 600.0,
+        "options": {"expires": 600.0},
+    },
+    "deliver notifications": {
+        "task": "fl_server.tasks.deliver",
+        "schedule": 30.0,
+        "options": {"expires": 30.0},
+    },
+    "remind": {
+        "task": "fl_server.tasks.remind",
+        "schedule": REMIND_SECONDS,
+        "options": {"expires": REMIND_SECONDS},
+    },
+    "review reputations": {
+        "task": "fl_server.tasks.review_reputations",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
+    "evaluate alerts": {
+        "task": "fl_server.tasks.evaluate_alerts",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
     },
     "thin out telemetry": {
         "task": "fl_server.tasks.thin_out_telemetry",
@@ -247,7 +275,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": "fl_server.models.TrainingJob.Status",
         "DeviceStatus": "fl_server.models.Device.Status",
+        "ScheduleKind": "fl_server.models.Schedule.Kind",
+        "MissedTimes": "fl_server.models.Schedule.Missed",
         "ParticipationStatus": "fl_server.models.Participation.Status",
+        "NotificationKind": "fl_server.models.Notification.Kind",
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
@@ -261,14 +292,29 @@ LEASE_SECONDS = env.number("CONSTELLATION_LEASE_SECONDS", 20, 4, 600)
 LAUNCH_SECONDS = env.number("CONSTELLATION_LAUNCH_SECONDS", 120, 10, 3600)
 MAX_RUNS = env.integer("CONSTELLATION_MAX_RUNS", 4, 1, 1000)
 OLDEST_CLIENT = env.version("CONSTELLATION_OLDEST_CLIENT", "0.1.0")
-# A reserved device that is silent for so many seconds is given back, while its run goes on without it.
+# The place of a reserved device that is silent for so many seconds may go to another between two rounds.
+REPLACE_AFTER = env.number("CONSTELLATION_REPLACE_AFTER", 30, 5, 86_400)
+# After so many it is given back even where nobody takes its place; its run goes on without it.
 RELEASE_AFTER = env.number("CONSTELLATION_RELEASE_AFTER", 300, 30, 86_400)
 REMOVE_AFTER_DAYS = env.number("CONSTELLATION_REMOVE_AFTER_DAYS", 90, 2, 3650)
 WARN_BEFORE_DAYS = env.number("CONSTELLATION_WARN_BEFORE_DAYS", 14, 1, 3650)
 # How long each form of telemetry is kept.
+# A device below this reputation gets no jobs (0: none ever does), until an admin or so many days release it.
+QUARANTINE_BELOW = env.number("CONSTELLATION_QUARANTINE_BELOW", 0.5, 0, 1)
+QUARANTINE_DAYS = env.number("CONSTELLATION_QUARANTINE_DAYS", 7, 0.01, 3650)
 TELEMETRY_SAMPLE_DAYS = env.number("CONSTELLATION_TELEMETRY_SAMPLE_DAYS", 1, 0.05, 366)
 TELEMETRY_MINUTE_DAYS = env.number("CONSTELLATION_TELEMETRY_MINUTE_DAYS", 31, 0.1, 3660)
 TELEMETRY_HOUR_DAYS = env.number("CONSTELLATION_TELEMETRY_HOUR_DAYS", 366, 1, 36_600)
+
+# Notifications
+
+WAITING_NOTICE_HOURS = env.number("CONSTELLATION_WAITING_NOTICE_HOURS", 1, 0.01, 8760)
+LOST_AFTER_HOURS = env.number("CONSTELLATION_LOST_AFTER_HOURS", 24, 0.01, 8760)
+NOTIFICATION_DAYS = env.number("CONSTELLATION_NOTIFICATION_DAYS", 180, 1, 3660)
+# Webhooks may lead to these hosts wherever they are, also without TLS.
+WEBHOOK_HOSTS = frozenset(
+    name.strip().lower() for name in env.text("CONSTELLATION_WEBHOOK_HOSTS").split(",") if name.strip()
+)
 
 # Mail
 

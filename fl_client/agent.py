@@ -36,6 +36,8 @@ DECIDE_SECONDS = 0.5
 class Work(Protocol):
     """What the agent needs of `fl_client.session.Session`; nothing of it blocks but `close`."""
 
+    @property
+    def is_lent(self) -> bool: ...
     def pids(self) -> list[int]: ...
     def start(self, assignment: dict[str, Any]) -> None: ...
     def wake(self, run: int, round: int) -> None: ...
@@ -78,6 +80,7 @@ class Agent:
             on_message=self.on_message,
             telemetry_seconds=telemetry_seconds,
             backoff=backoff,
+            is_awaited=lambda: self._session is not None and self._session.is_lent,
         )
         self.narrator = Narrator(home, self.governor, lambda: self.socket.connected)
         self._page = Page(home, self.narrator.now)

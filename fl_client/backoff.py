@@ -16,10 +16,10 @@ class Backoff:
         self._first, self._longest, self._draw = first, longest, draw
         self._failures = 0
 
-    def next(self) -> float:
-        """Seconds to wait now."""
+    def next(self, longest: float | None = None) -> float:
+        """Seconds to wait now, under the ceiling `longest` where somebody waits for this machine."""
         # The exponent is bounded so that a machine that is offline for days does not overflow it.
-        ceiling = min(self._longest, self._first * 2.0 ** min(self._failures, 30))
+        ceiling = min(longest or self._longest, self._first * 2.0 ** min(self._failures, 30))
         self._failures += 1
         return self._draw(0.0, ceiling)
 

@@ -11,7 +11,9 @@ from fl_client.fleet import FleetError
 
 log = logging.getLogger("constellation.session")
 
-RETRY_FIRST, RETRY_MOST = 0.5, 15.0  # seconds
+# A round waits for the device, but not for long. Seconds.
+RETRY_FIRST, RETRY_MOST = 0.5, 4.0
+HOPELESS = 15.0  # seconds to the next attempt after what cannot help soon
 
 
 class Connection:
@@ -38,7 +40,7 @@ class Connection:
         """Drop the link and say when to try again; what cannot help soon is tried seldom."""
         log.warning("%s", error)
         self._leave(error)
-        delay = self._backoff.next() if error.retry else RETRY_MOST
+        delay = self._backoff.next() if error.retry else HOPELESS
         self.retry_at = time.monotonic() + delay
 
     def is_due(self) -> bool:

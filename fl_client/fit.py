@@ -16,7 +16,7 @@ from fl_client.memory import Portions
 from fl_client.models import Arrays
 from fl_client.snapshot import Head, Snapshot
 
-_GATHERED_BATCHES = 64
+GATHERED_BATCHES = 64
 # The scores of an epoch are judged at its end, from what the model said while it saw each batch.
 OUTPUTS = "outputs"
 OPTIMISER = "optimiser/"
@@ -204,7 +204,7 @@ def _batches(rows: Rows, order: Tensor, size: int) -> Iterator[tuple[Tensor, Ten
     """Batches in the given order. Gathering many at once saves 5 % of an epoch of small batches."""
     if not len(order):
         return
-    for block in torch.split(order, size * _GATHERED_BATCHES):
+    for block in torch.split(order, size * GATHERED_BATCHES):
         yield from zip(
             torch.split(rows.inputs[block], size), torch.split(rows.labels[block], size), strict=True
         )

@@ -68,6 +68,10 @@ class Session:
         self._thread = threading.Thread(target=self._run, name="session", daemon=True)
         self._thread.start()
 
+    @property
+    def is_lent(self) -> bool:
+        return self._assignment is not None
+
     def pids(self) -> list[int]:
         """Processes of ours beside this one."""
         return self._bench.pids
@@ -224,12 +228,13 @@ class Session:
         self._woken = False
         while self._bench.work is None:
             self._next_look = time.monotonic() + LOOK_EVERY
+            began = time.monotonic()
             message = self._connection.link.pull()
             if message is None:
                 return
-            self._take(message)
+            self._take(message, time.monotonic() - began)
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message, seconds: float) -> None:
         assert self._assignment is not None
         try:
             instruction = exchange.read(message.content)
@@ -246,7 +251,8 @@ class Session:
             log.info("a message of run %s, round %s is not for now", instruction.run, instruction.round)
             return
         self._answered = None
-        self._bench.take(Work(message, instruction, self._keep, energy.meter(self._bench.lent.gpus)))
+        meter = energy.meter(self._bench.lent.gpus)
+        self._bench.take(Work(message, instruction, self._keep, meter, transfer_seconds=seconds))
 
     def _on_abandon(self, at: tuple[int, int]) -> None:
         run, round_number = at
@@ -296,7 +302,9 @@ class Session:
         """Hand in the answer. Without a link it is kept until there is one."""
         if work.answer is None or self._connection.link is None:
             return
-        self._connection.link.reply(work.message, work.answer, time.monotonic() - work.started)
+        began = time.monotonic()
+        self._connection.link.reply(work.message, work.answer, work.age)
+        work.transfer_seconds += time.monotonic() - began
         self._bench.work, self._answered = None, work
         self._done_round = work.instruction.round
         self._say.uploaded(work)

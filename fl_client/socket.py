@@ -29,6 +29,7 @@ CLOSE_SECONDS = 2.0
 TELEMETRY_SECONDS = 5.0
 # A refusal does not heal within seconds; an admin or a clock has to change something.
 REFUSED_SECONDS = 60.0
+AWAITED_SECONDS = 3.0  # between two attempts of a machine for which a round waits
 SUPERSEDED, REVOKED, TOO_OLD = 4409, 4403, 4426
 LARGEST_MESSAGE = 1_000_000  # bytes
 MOST_WAITING = 256
@@ -51,6 +52,7 @@ class DeviceSocket:
         on_message: Callable[[Message], Awaitable[None]],
         telemetry_seconds: float = TELEMETRY_SECONDS,
         backoff: Backoff | None = None,
+        is_awaited: Callable[[], bool] = lambda: False,
         refused_seconds: float = REFUSED_SECONDS,
     ) -> None:
         self._uri = "ws" + server.removeprefix("http") + PATH
@@ -59,6 +61,7 @@ class DeviceSocket:
         self._hello, self._telemetry, self._on_message = hello, telemetry, on_message
         self._telemetry_seconds = telemetry_seconds
         self._backoff = backoff or Backoff()
+        self._is_awaited = is_awaited
         self._refused_seconds = refused_seconds
         self._outbox: deque[Message] = deque(maxlen=MOST_WAITING)
         self._filled = asyncio.Event()
@@ -111,7 +114,7 @@ class DeviceSocket:
             logger.warning("the server refuses this device (%s): %s", error.code, error)
             return random.uniform(0.5, 1.0) * self._refused_seconds  # noqa: S311  spreads load, guards nothing
         if isinstance(error, Unreachable):
-            pause = self._backoff.next()
+            pause = self._backoff.next(AWAITED_SECONDS if self._is_awaited() else None)
             logger.info("not connected: %s; next attempt in %.1f s", error, pause)
             return pause
         if isinstance(error, BaseException):

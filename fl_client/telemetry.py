@@ -35,11 +35,13 @@ def _counted() -> tuple[int, int]:
 
 def sample(home: Home, facts: Facts, gpus: tuple[Gpu, ...], traffic: Traffic) -> dict[str, Any]:
     """CPU in per cent of the machine since the last sample; sizes in bytes. None: nobody can tell here."""
+    disk = psutil.disk_usage(str(home.path))
     return {
         "cpu": psutil.cpu_percent(interval=None),
         "cpu_by_others": facts.cpu_by_others,
         "ram_free_bytes": facts.ram_available_bytes or psutil.virtual_memory().available,
-        "disk_free_bytes": psutil.disk_usage(str(home.path)).free,
+        "disk_free_bytes": disk.free,
+        "disk_total_bytes": disk.total,
         **traffic.rates(),
         "battery": facts.battery_percent,
         "on_ac": facts.on_ac,

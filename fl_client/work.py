@@ -29,6 +29,7 @@ class Work:
     is_partial: bool = False
     hand_in: bool = False  # the round closes: what there is counts
     lost_seconds: float = 0.0
+    transfer_seconds: float = 0.0  # of its weights, down and up
     # When the present stretch of training began; None while nothing trains.
     trains_since: float | None = None
     _spent: float = 0.0
@@ -52,6 +53,8 @@ class Work:
         return {
             "partial": self.is_partial,
             "lost_seconds": round(self.lost_seconds, 3),
+            "train_seconds": round(self.seconds, 3),
+            "transfer_seconds": round(self.transfer_seconds, 3),
             "energy_wh": self.meter.watt_hours,
         }
 

@@ -112,6 +112,7 @@ class Telemetry(Message):
     cpu_by_others: Share | None = None
     ram_free_bytes: Bytes
     disk_free_bytes: Bytes | None = None
+    disk_total_bytes: Bytes | None = None
     received_bytes_a_second: Bytes | None = None
     sent_bytes_a_second: Bytes | None = None
     battery: Annotated[Share | None, Field(description="Charge in per cent; none without a battery")] = None
@@ -176,6 +177,10 @@ class Uploaded(Message):
     partial: Annotated[bool, Field(description="Handed in before all of it was done")] = False
     lost_seconds: Annotated[Seconds, Field(description="Training that had to be done again")] = 0.0
     energy_wh: Annotated[Seconds | None, Field(description="None where it cannot be measured")] = None
+    train_seconds: Annotated[Seconds | None, Field(description="Training that counts")] = None
+    transfer_seconds: Annotated[
+        Seconds | None, Field(description="Fetching the model and handing in the answer")
+    ] = None
 
 
 class Failed(Message):

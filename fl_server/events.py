@@ -117,6 +117,11 @@ def _listening_key(group: str) -> str:
     return f"listening:{group}"
 
 
+def notified(user_id: int, unread: int) -> None:
+    """So many notifications the person has not read."""
+    _publish("live.event", [user_group(user_id)], {"event": "notification", "unread": unread})
+
+
 def roles_changed(user_id: int) -> None:
     """The person's open pages are to look again at what they may see."""
     transaction.on_commit(lambda: bus.get().send(user_group(user_id), {"type": "live.recheck"}))

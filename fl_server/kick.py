@@ -19,6 +19,26 @@ def evaluate(checkpoint_id: int) -> None:
     _after_commit("fl_server.tasks.evaluate_checkpoint", [checkpoint_id])
 
 
+def estimate(needs: dict[str, Any]) -> None:
+    """Ask for the estimate of what a kind of training takes once the surrounding transaction is committed."""
+    _after_commit("fl_server.tasks.estimate_memory", [needs], expires=30.0)
+
+
+def learn(round_id: int) -> None:
+    """Ask what a round tells of its devices once the surrounding transaction is committed."""
+    _after_commit("fl_server.tasks.learn_from_round", [round_id], expires=600.0)
+
+
+def deliver() -> None:
+    """Ask for mails and webhooks to be sent once the surrounding transaction is committed."""
+    _after_commit("fl_server.tasks.deliver", [], expires=30.0)
+
+
+def make_room() -> None:
+    """Ask for the files that may go to be removed now: the disk is full."""
+    _after_commit("fl_server.tasks.make_room", [], expires=10.0)
+
+
 def _after_commit(task: str, args: list[Any], **options: Any) -> None:
     def send() -> None:
         try:

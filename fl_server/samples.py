@@ -14,6 +14,7 @@ OF_MACHINE = (
     "cpu_by_others",
     "ram_free_bytes",
     "disk_free_bytes",
+    "disk_total_bytes",
     "received_bytes_a_second",
     "sent_bytes_a_second",
     "battery",

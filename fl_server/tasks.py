@@ -1,17 +1,40 @@
 """Celery's entry points: ids in, one call, safe to run twice. The engine and torch load inside."""
 
+import gc
 import logging
+from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_process_init
+from django.core.cache import cache
+from django.utils import timezone
 
-from fl_server.models import Checkpoint, Run
+from fl_server.models import Checkpoint, Round, Run, Schedule
 from fl_server.selectors import checkpoints
 from fl_server.selectors import runs as selectors
-from fl_server.services import cleanup, runs, scheduling, supervision, telemetry
+from fl_server.services import (
+    alerts,
+    cleanup,
+    deliveries,
+    estimate_waits,
+    estimates,
+    learning,
+    notifications,
+    reminders,
+    reputation,
+    retention,
+    runs,
+    schedules,
+    scheduling,
+    substitution,
+    supervision,
+    telemetry,
+)
 
 logger = logging.getLogger(__name__)
 
+# Longer than `deliveries.send_due` takes at worst, for a worker that dies while it sends.
+DELIVERING, DELIVERY_SECONDS = "delivering", 120
 # Repetitions come with every tick; those that waited behind others are dropped. Seconds.
 REPEATED_EXPIRE = 2.0
 
@@ -19,7 +42,12 @@ REPEATED_EXPIRE = 2.0
 @shared_task
 def tick() -> None:
     """Supervise, settle with the engine, start what may start."""
-    supervision.check_runs()
+    if active := supervision.anything_runs():
+        supervision.check_runs()
+        for newcomer in substitution.replace_lost():
+            runs.announce(newcomer)
+    estimate_waits.give_up()
+    schedules.run_all_due(timezone.now())
     claimed = scheduling.claim_next()
     # Before anything that needs the queue, which may be down.
     for run in claimed:
@@ -28,22 +56,26 @@ def tick() -> None:
     for run in claimed:
         prepare_run.delay(run.pk)
         launch_run.delay(run.pk)
-    _repeat_what_was_lost()
+    if active or claimed:
+        _repeat_for_runs()
+    for wanted in estimate_waits.overdue():
+        estimate_memory.apply_async([estimates.needs_of(wanted)], expires=REPEATED_EXPIRE)
+    for checkpoint in supervision.unevaluated():
+        evaluate_checkpoint.apply_async([checkpoint.pk], expires=REPEATED_EXPIRE)
     if supervision.engine_is_behind():
         settle_engine.delay()
-    if supervision.unled().exists():
-        end_stopped.delay()
 
 
-def _repeat_what_was_lost() -> None:
+def _repeat_for_runs() -> None:
+    """What was lost on its way."""
     for reservation in supervision.unready():
         runs.announce(reservation)
     for run in supervision.unprepared():
         prepare_run.apply_async([run.pk], expires=REPEATED_EXPIRE)
     for run in supervision.unlaunched():
         launch_run.apply_async([run.pk], expires=REPEATED_EXPIRE)
-    for checkpoint in supervision.unevaluated():
-        evaluate_checkpoint.apply_async([checkpoint.pk], expires=REPEATED_EXPIRE)
+    if supervision.unled().exists():
+        end_stopped.delay()
 
 
 @shared_task(expires=5.0)
@@ -93,10 +125,57 @@ def evaluate_checkpoint(checkpoint_id: int) -> None:
         evaluation.evaluate(checkpoint)
 
 
+# Not an id: who asks for it in a dry run has no job yet.
+@shared_task(acks_late=True)
+def estimate_memory(needs: dict[str, Any]) -> None:
+    """Find out how much memory a kind of training takes, once."""
+    from fl_server import evaluation
+
+    if not estimates.is_known(needs):
+        evaluation.estimate(needs)
+
+
 @shared_task
-def release_silent() -> None:
-    """Give back reserved devices that have not been heard of."""
-    cleanup.release_silent()
+def learn_from_round(round_id: int) -> None:
+    """What a round tells of its devices; which of its job's checkpoints may go now."""
+    learning.learn_from_round(round_id)
+    if done := Round.objects.filter(pk=round_id).first():
+        reputation.after_round(done)
+        retention.sweep(done.job_id, store=False)
+
+
+@shared_task
+def review_reputations() -> None:
+    """Old faults fade, and those whose days in quarantine are over come back."""
+    reputation.review()
+
+
+@shared_task
+def sweep_checkpoints() -> None:
+    """Remove files that no rule keeps, and store those that may be in less space."""
+    retention.sweep()
+    retention.sweep_forgotten()
+
+
+@shared_task
+def make_room() -> None:
+    """The disk is full: remove at once what may go."""
+    retention.sweep(store=False)
+    retention.sweep_forgotten()
+
+
+@shared_task
+def sample_availability() -> None:
+    """Note which devices are free, for the hour of the week."""
+    learning.sample_availability()
+
+
+@shared_task
+def run_schedule(schedule_id: int) -> None:
+    """A planned time has come. The tick finds it too, should this message be lost."""
+    schedule = Schedule.objects.select_related("owner").filter(pk=schedule_id).first()
+    if schedule:
+        schedules.run_due(schedule, timezone.now())
 
 
 @shared_task
@@ -105,11 +184,42 @@ def clean_up_devices() -> None:
     cleanup.sweep()
 
 
+@shared_task(expires=30.0)
+def deliver() -> None:
+    """Send the mails and webhooks that are due. One at a time: the control worker has other things to do."""
+    if cache.add(DELIVERING, 1, DELIVERY_SECONDS):
+        try:
+            deliveries.send_due()
+        finally:
+            cache.delete(DELIVERING)
+
+
+@shared_task
+def remind() -> None:
+    """Tell of jobs that wait long and of devices that stay away; forget what was told long ago."""
+    reminders.remind()
+    notifications.forget()
+
+
+@shared_task
+def evaluate_alerts() -> None:
+    """Begin and end the alerts on high use."""
+    alerts.evaluate()
+
+
 @shared_task
 def thin_out_telemetry() -> None:
     """Make hours of minutes and drop what is too old."""
     telemetry.roll_up()
     telemetry.expire()
+
+
+@worker_process_init.connect
+def keep_what_is_loaded(sender: object = None, **_: object) -> None:
+    """The garbage collector passes over what was loaded before the first task: a look at thousands of devices
+    makes it look for garbage several times, and that took as long as the look itself."""
+    gc.collect()
+    gc.freeze()
 
 
 @worker_process_init.connect

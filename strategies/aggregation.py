@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from strategies.packing import Arrays
+from strategies.document import Arrays
 
 # 4 MB of float64. Shorter runs through memory cost up to half as much again, longer ones gain nothing.
 BLOCK = 1 << 19

@@ -5,12 +5,14 @@ and its folder flushed. A resumed run equals an uninterrupted one if it restores
 state and the round number; no strategy in the catalogue draws random numbers.
 """
 
+import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +20,11 @@ from flwr.app import Array, ArrayRecord
 from flwr.serverapp.strategy import FedAvgM, Strategy
 from flwr.serverapp.strategy.fedopt import FedOpt
 
-from strategies.exceptions import CheckpointError
-from strategies.packing import Arrays
+from strategies.document import Arrays
+from strategies.exceptions import CheckpointError, DiskFull
+
+# No space, the quota is used up, the file is larger than this process may write.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Written(NamedTuple):
@@ -38,7 +43,23 @@ def state_path(model_path: str) -> str:
 
 
 def write(path: Path, data: bytes) -> Written:
-    """Put data at path atomically and durably, making its folder if needed."""
+    """Put data at path atomically and durably, making its folder if needed.
+
+    Raises DiskFull, and leaves nothing behind, where there is no room for it.
+    """
+    try:
+        with begun(path) as file:
+            file.write(data)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise DiskFull(f"{path.name} ({len(data)} bytes) does not fit the disk: {error.strerror}") from error
+    return Written(hashlib.sha256(data).hexdigest(), len(data))
+
+
+@contextmanager
+def begun(path: Path) -> Iterator[IO[bytes]]:
+    """A file under a temporary name that is at path once the block has ended well, and else nowhere."""
     folder = path.parent
     new_folder = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,8 +67,8 @@ def write(path: Path, data: bytes) -> Written:
         _flush_folder(folder.parent)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        with os.fdopen(handle, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -55,7 +76,6 @@ def write(path: Path, data: bytes) -> Written:
         Path(temporary).unlink(missing_ok=True)
         raise
     _flush_folder(folder)
-    return Written(hashlib.sha256(data).hexdigest(), len(data))
 
 
 def read(path: Path, sha256: str) -> bytes:

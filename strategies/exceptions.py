@@ -8,6 +8,7 @@ StrategyError
 ├── TooFewReplies      a round that closed below its quorum
 ├── Diverged           a round whose aggregated model is not finite
 └── CheckpointError    a file that is missing, cut or changed
+    └── DiskFull       a file that could not be written for lack of space
 """
 
 
@@ -57,4 +58,8 @@ class Diverged(StrategyError):
 
 
 class CheckpointError(StrategyError):
+    pass
+
+
+class DiskFull(CheckpointError):
     pass

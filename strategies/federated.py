@@ -20,8 +20,10 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from strategies.aggregation import MAX_TOTAL_WEIGHT, MeanOfMetrics, WeightedMean
+from strategies.document import Arrays, pack
 from strategies.exceptions import Diverged, Rejected, StrategyError, TooFewReplies
-from strategies.packing import Arrays, Reply, instruction, pack
+from strategies.norms import NormWatch, update_norm
+from strategies.packing import Reply, instruction
 from strategies.validation import Validator, first_non_finite
 from strategies.wire import MESSAGE_TYPE
 
@@ -32,8 +34,9 @@ WEIGHT_KEY = "num-examples"
 class ReplyOutcome:
     """What became of one reply. code and message are None for an accepted one.
 
-    Codes are the validator's and "client-error" (the device says why), "unplanned" and "duplicate".
-    seconds runs from the round's start to the reply's arrival.
+    Codes are the validator's and "client-error" (the device says why), "unplanned", "duplicate" and "norm".
+    seconds runs from the round's start to the reply's arrival. norm is the update's, where it is watched;
+    warning says what stands out about an accepted one.
     """
 
     round: int
@@ -44,6 +47,8 @@ class ReplyOutcome:
     examples: int = 0
     nbytes: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    norm: float | None = None
+    warning: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -71,6 +76,7 @@ class _OpenRound:
     started: float
     planned: frozenset[int]
     mean: WeightedMean
+    model: Arrays | None = None  # what was sent out, kept only where updates are measured
     answered: set[int] = field(default_factory=set)
     metrics: MeanOfMetrics = field(default_factory=MeanOfMetrics)
     rejected: int = 0
@@ -94,7 +100,8 @@ class FederatedStrategy(Strategy):
     plan(round, grid) names the devices of a round. max_examples(node_id), or a mapping, is the largest weight
     that a device may claim. A round with fewer than quorum accepted replies raises TooFewReplies, a model
     that is no longer finite Diverged. on_reply hears of every reply as it arrives, on_round of every finished
-    round before start() goes on. ttl is the life of a message in seconds.
+    round before start() goes on. ttl is the life of a message in seconds. watch judges the length of updates;
+    without one, or where its action is off, none is measured.
     """
 
     def __init__(
@@ -110,6 +117,7 @@ class FederatedStrategy(Strategy):
         on_reply: Callable[[ReplyOutcome], None] = _ignore,
         on_round: Callable[[RoundOutcome], None] = _ignore,
         ttl: float | None = None,
+        watch: NormWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.inner = inner
@@ -122,6 +130,7 @@ class FederatedStrategy(Strategy):
         self._on_reply = on_reply
         self._on_round = on_round
         self._ttl = ttl
+        self._watch = watch if watch and watch.action != "off" else None
         self._clock = clock
         self._open: _OpenRound | None = None
         self._mean = WeightedMean()
@@ -148,6 +157,7 @@ class FederatedStrategy(Strategy):
             started=self._clock(),
             planned=frozenset(node_ids),
             mean=self._mean,
+            model=model if self._watch else None,
         )
         return [
             Message(content, node_id, MESSAGE_TYPE, ttl=self._ttl, group_id=str(number))
@@ -213,6 +223,7 @@ class FederatedStrategy(Strategy):
         seconds = self._clock() - current.started
         try:
             reply = self._checked(current, node_id, message)
+            norm, warning = self._measured(current, reply)
         except Rejected as error:
             current.rejected += 1
             outcome = ReplyOutcome(current.number, node_id, seconds, code=error.code, message=error.message)
@@ -227,8 +238,21 @@ class FederatedStrategy(Strategy):
                 examples=reply.examples,
                 nbytes=reply.nbytes,
                 metrics=reply.metrics,
+                norm=norm,
+                warning=warning,
             )
         self._on_reply(outcome)
+
+    def _measured(self, current: _OpenRound, reply: Reply) -> tuple[float | None, str]:
+        """The length of the update and what stands out about it; Rejected where that is not let in."""
+        if self._watch is None or current.model is None:
+            return None, ""
+        norm = update_norm(current.model, reply.arrays)
+        finding = self._watch.judge(current.number, norm)
+        if finding and self._watch.action == "reject":
+            raise Rejected("norm", finding)
+        self._watch.accept(current.number, norm)
+        return norm, finding
 
     def _checked(self, current: _OpenRound, node_id: int, message: Message) -> Reply:
         if node_id not in current.planned:

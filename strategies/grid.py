@@ -6,7 +6,7 @@ deadline, whichever is first.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flwr.app import Message
@@ -61,12 +61,14 @@ class DeviceGrid(DelegatingGrid):
         self._clock = clock
         self._late = LateReplies(inner, link)
         self._joined = False
+        self._answered: set[int] = set()
         self._exchange: Exchange | None = None
 
     def gather(self, reserved: Callable[[], set[int]], needed: int) -> list[int]:
         """Wait for the devices of the next round: all of them before the first, afterwards whoever is there.
 
         Loading libraries may take a machine a minute: `needed` are waited for as long as a round may last.
+        Who answered a moment ago is waited for a little: a database that was away makes everybody look silent.
         Where the run holds fewer that are able, others have to be found, and it is soon over. Returns what
         there is then, which may be fewer than `needed`.
         """
@@ -75,7 +77,9 @@ class DeviceGrid(DelegatingGrid):
             wanted = reserved()
             there = self._link.ready() & wanted
             waited = self._clock() - start
-            complete = there == wanted or self._joined or waited >= self._waiting.join
+            patience = self._waiting.rejoin if self._joined else self._waiting.join
+            expected = self._answered & wanted if self._joined else wanted
+            complete = expected <= there or waited >= patience
             too_few = len(wanted) < needed and waited >= self._waiting.patience
             if (complete and len(there) >= needed) or too_few or waited >= self._waiting.deadline:
                 self._joined = True
@@ -97,4 +101,13 @@ class DeviceGrid(DelegatingGrid):
         if not sent:
             return []
         self._exchange = Exchange(self._inner, self._link, self._waiting, self._late, sent, self._clock)
-        return self._exchange.replies()
+        return self._noting_who_answers(self._exchange.replies())
+
+    def _noting_who_answers(self, replies: Iterable[Message]) -> Iterator[Message]:
+        self._answered = set()
+        for reply in replies:
+            if not reply.has_error():
+                self._answered.add(reply.metadata.src_node_id)
+            yield reply
+            # or it would stay in memory while the next one is pulled
+            del reply

@@ -52,6 +52,7 @@ class Waiting:
     grace: float = 0.0
     patience: float = 15.0  # for a device whose connection broke to come back
     join: float = 30.0  # for all reserved devices before the first round
+    rejoin: float = 3.0  # between two rounds, for those that answered in the last one
 
 
 def next_signal(link: Link, wait: float) -> Signal | None:

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import RecordDict
 
+from strategies.document import shorten
 from strategies.exceptions import PackingError, Rejected
-from strategies.packing import Reply, read_reply, shorten
+from strategies.packing import Reply, read_reply
 
 CODES = ("malformed", "missing-key", "extra-key", "shape", "dtype", "non-finite", "weight", "stale")
 

@@ -30,6 +30,7 @@ MAY_NOT_IMPORT: dict[str, dict[str, tuple[str, ...]]] = {
                     "data",
                     "devices",
                     "fit",
+                    "footprint",
                     "judging",
                     "memory",
                     "models",
@@ -55,7 +56,7 @@ MAY_NOT_IMPORT: dict[str, dict[str, tuple[str, ...]]] = {
             "fl_server.selectors.policies",
             "fl_server.services.policies",
         ),
-        "strategies": ("fl_server.spec", "fl_server.api.catalogue", *ENGINE),
+        "strategies": ("fl_server.spec", "fl_server.api.catalogue", "fl_server.weight_files", *ENGINE),
         "fl_server.tasks": (),
         "fl_server.flower": ("fl_server.flower", "fl_server.tasks"),
         "fl_server.evaluation": ("fl_server.tasks",),
@@ -63,6 +64,9 @@ MAY_NOT_IMPORT: dict[str, dict[str, tuple[str, ...]]] = {
     "fl_server.models": dict.fromkeys(("fl_server.services", "fl_server.selectors", *EDGES), ()),
     "fl_server.selectors": dict.fromkeys(("fl_server.services", *EDGES), ()),
     "fl_server.services": dict.fromkeys((*EDGES, *ENGINE), ()),
+    "fl_server.placement": dict.fromkeys(
+        ("django", "fl_server.models", "fl_server.selectors", "fl_server.services", *EDGES), ()
+    ),
     "fl_server.flower": dict.fromkeys(EDGES, ()),
     "fl_server.evaluation": dict.fromkeys(EDGES, ()),
 }
@@ -150,8 +154,9 @@ def test_flower_below_its_public_surface_is_imported_in_one_module_on_each_side(
         for name in imports(module)
         if below(name, "flwr") and not any(below(name, public) for public in PUBLIC_FLOWER)
     }
-    # The SuperLink's launcher is a process of its own, without Django.
-    assert private == {"fl_server.flower.engine", "fl_server.flower.superlink", "fl_client.fleet"}
+    # The launchers of SuperLink and SuperExec are processes of their own, without Django.
+    launchers = {"fl_server.flower.superlink", "fl_server.flower.superexec"}
+    assert private == {"fl_server.flower.engine", *launchers, "fl_client.fleet"}
 
 
 @pytest.mark.parametrize(

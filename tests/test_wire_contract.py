@@ -11,6 +11,7 @@ import strategies.wire
 from fl_client import exchange, weights
 from fl_client.exchange import BadInstruction
 from strategies import packing
+from strategies.document import pack
 
 RUN, ROUND, FENCE = 12, 3, 7
 
@@ -53,7 +54,7 @@ def test_both_sides_keep_the_same_wire_module() -> None:
 
 
 def test_the_client_reads_the_instruction_that_the_server_writes() -> None:
-    document = packing.pack(arrays())
+    document = pack(arrays())
     read = exchange.read(instruction(document, **{"proximal-mu": 0.01}))
     assert (read.run, read.round, read.fence) == (RUN, ROUND, FENCE)
     assert read.config == {"proximal-mu": 0.01}
@@ -62,7 +63,7 @@ def test_the_client_reads_the_instruction_that_the_server_writes() -> None:
 
 
 def test_the_server_reads_the_reply_that_the_client_writes() -> None:
-    asked = exchange.read(instruction(packing.pack(arrays())))
+    asked = exchange.read(instruction(pack(arrays())))
     document = weights.pack(arrays())
     content = exchange.write(asked, 600, {"train-loss": 0.25, "seconds": 1.5}, document)
     reply = packing.read_reply(content)
@@ -75,7 +76,7 @@ def test_the_server_reads_the_reply_that_the_client_writes() -> None:
 @pytest.mark.parametrize("numbers", [1, 200, 5000])
 @pytest.mark.usefixtures("small_chunks")
 def test_weights_of_many_chunks_arrive_whole_in_both_directions(numbers: int) -> None:
-    document = packing.pack(arrays(numbers))
+    document = pack(arrays(numbers))
     down = instruction(document)
     assert len(down) == -(-len(document) // 100) > 1
     asked = exchange.read(down)
@@ -87,7 +88,7 @@ def test_weights_of_many_chunks_arrive_whole_in_both_directions(numbers: int) ->
 
 @pytest.mark.usefixtures("small_chunks")
 def test_a_lost_chunk_is_noticed_by_both_sides() -> None:
-    down = instruction(packing.pack(arrays(200)))
+    down = instruction(pack(arrays(200)))
     asked = exchange.read(down)
     up = exchange.write(asked, 1, {}, asked.weights)
     lost = fl_client.wire.CHUNK.format(2)
@@ -99,8 +100,8 @@ def test_a_lost_chunk_is_noticed_by_both_sides() -> None:
 
 
 def test_another_format_is_refused_by_both_sides() -> None:
-    down = instruction(packing.pack(arrays()))
-    up = exchange.write(exchange.read(down), 1, {}, packing.pack(arrays()))
+    down = instruction(pack(arrays()))
+    up = exchange.write(exchange.read(down), 1, {}, pack(arrays()))
     for content, read, error in (
         (down, exchange.read, BadInstruction),
         (up, packing.read_reply, packing.PackingError),

@@ -7,16 +7,26 @@ from fl_server import roles
 from fl_server.admin.base import LookAdmin
 from fl_server.models import Device, EnrolmentCode
 from fl_server.selectors.devices import with_presence
-from fl_server.services import devices, enrolment
+from fl_server.services import devices, enrolment, reputation
 
 
 @admin.register(Device)
 class DeviceAdmin(LookAdmin):
-    list_display = ("name", "owner", "status", "presence", "platform", "client_version", "last_seen")
-    list_filter = ("status",)
+    list_display = (
+        "name",
+        "owner",
+        "status",
+        "presence",
+        "reputation",
+        "quarantined_at",
+        "platform",
+        "client_version",
+        "last_seen",
+    )
+    list_filter = ("status", ("quarantined_at", admin.EmptyFieldListFilter))
     search_fields = ("name", "owner__username", "id")
     list_select_related = ("owner",)
-    actions = ("approve", "revoke")
+    actions = ("approve", "release", "revoke")
     # The device's own words are for its owner; see fl_server/reasons.py.
     exclude = ("decision_reason",)
 
@@ -30,6 +40,10 @@ class DeviceAdmin(LookAdmin):
     @admin.action(description="Approve the chosen devices")
     def approve(self, request: HttpRequest, rows: QuerySet[Device]) -> None:
         self.for_each(request, rows, "approved", lambda device: devices.approve(device, request.user))
+
+    @admin.action(description="Release the chosen devices from quarantine")
+    def release(self, request: HttpRequest, rows: QuerySet[Device]) -> None:
+        self.for_each(request, rows, "released", lambda device: reputation.release(device, request.user))
 
     @admin.action(description="Revoke the chosen devices, at once and for good")
     def revoke(self, request: HttpRequest, rows: QuerySet[Device]) -> None:

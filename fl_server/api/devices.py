@@ -15,7 +15,7 @@ from fl_server.api.serializers import devices as shapes
 from fl_server.api.serializers import policy as policy_shapes
 from fl_server.selectors import devices as selectors
 from fl_server.selectors import policies
-from fl_server.services import devices
+from fl_server.services import devices, reputation
 
 # A removed device keeps its page, but a list shows it only to those who ask by one of these.
 ASK_FOR_REMOVED = {"status", "presence", "removed"}
@@ -30,6 +30,7 @@ class Devices(ByAction, ListModelMixin, RetrieveModelMixin, GenericViewSet):
         "list": SeesDevices,
         "retrieve": IsAuthenticated,
         "approve": IsAuthenticated,
+        "release": IsAuthenticated,
         "revoke": IsAuthenticated,
         "relabel": IsAuthenticated,
         "policy": IsAuthenticated,
@@ -45,6 +46,12 @@ class Devices(ByAction, ListModelMixin, RetrieveModelMixin, GenericViewSet):
     def approve(self, request: Request, pk: Any) -> Response:
         """Let a device that joined take part. Admins only."""
         devices.approve(self.get_object(), request.user)
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(request=None)
+    def release(self, request: Request, pk: Any) -> Response:
+        """End a device's quarantine; its earlier answers no longer count. Admins only."""
+        reputation.release(self.get_object(), request.user)
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(request=shapes.Revocation)

@@ -4,7 +4,7 @@ import django_filters as filters
 from django.db.models import QuerySet
 from django.db.models.fields.json import KeyTransform
 
-from fl_server.models import Device, Participation, TrainingJob
+from fl_server.models import Alert, AlertRule, Device, Notification, Participation, TrainingJob
 from fl_server.selectors import devices as selectors
 
 
@@ -16,6 +16,27 @@ class Jobs(filters.FilterSet):
     class Meta:
         model = TrainingJob
         fields = ("status", "owner", "name")
+
+
+class Notifications(filters.FilterSet):
+    unread = filters.BooleanFilter(field_name="read_at", lookup_expr="isnull")
+    kind = filters.MultipleChoiceFilter(choices=Notification.Kind.choices)
+
+    class Meta:
+        model = Notification
+        fields = ("unread", "kind")
+
+
+class Alerts(filters.FilterSet):
+    open = filters.BooleanFilter(
+        field_name="cleared_at", lookup_expr="isnull", help_text="`true`: those under way"
+    )
+    device = filters.UUIDFilter(field_name="device_id")
+    metric = filters.ChoiceFilter(field_name="rule__metric", choices=AlertRule.Metric.choices)
+
+    class Meta:
+        model = Alert
+        fields = ("open", "device", "metric")
 
 
 class Participations(filters.FilterSet):

@@ -36,6 +36,27 @@ class SeesDevices(BasePermission):
         return bool(roles.of(request.user))
 
 
+class HasRole(BasePermission):
+    message = "Only people with a role are told anything."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return bool(roles.of(request.user))
+
+
+class Admin(BasePermission):
+    message = "Only admins see and change this."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return roles.is_admin(request.user)
+
+
+class SeesContributions(BasePermission):
+    message = "Only people with a role may see contributions."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return bool(roles.of(request.user))
+
+
 class IssuesCodes(BasePermission):
     message = "Only admins and owners of devices handle enrolment codes."
 

@@ -1,4 +1,4 @@
-"""What belongs to one job: its rounds, who took part in them, its checkpoints."""
+"""What belongs to one job: its moves, its rounds, who took part in them, its checkpoints."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from rest_framework.permissions import IsAuthenticated
 from fl_server import models
 from fl_server.api import filters
 from fl_server.api.serializers.checkpoints import Checkpoint
+from fl_server.api.serializers.jobs import JobEvent
 from fl_server.api.serializers.rounds import DeviceInRound, Round
 from fl_server.selectors import jobs
 
@@ -26,6 +27,17 @@ class _OfJob(ListAPIView):
 
     def of_job(self, job: models.TrainingJob) -> QuerySet[Any]:
         raise NotImplementedError
+
+
+class Events(_OfJob):
+    """Every move of a job, the oldest first: when, from whom, why, with which run."""
+
+    queryset = models.JobEvent.objects.none()
+    serializer_class = JobEvent
+    ordering_fields = ("at",)
+
+    def of_job(self, job: models.TrainingJob) -> QuerySet[models.JobEvent]:
+        return jobs.timeline(job)
 
 
 class Rounds(_OfJob):

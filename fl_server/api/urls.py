@@ -1,16 +1,20 @@
 from django.urls import include, path, re_path
 
 from fl_server.api import (
+    alerts,
     auth,
     care,
     catalogue,
     checkpoints,
+    contributions,
     devices,
     docs,
     enrolment,
     jobs,
+    notifications,
     policy,
     rounds,
+    schedules,
     status,
 )
 
@@ -34,9 +38,15 @@ catalogues = [
 training = [
     path("jobs", jobs.Jobs.as_view({"get": "list", "post": "create"}), name="job-list"),
     path("jobs/validate", jobs.Jobs.as_view({"post": "validate"}), name="job-validate"),
+    path("jobs/dry-run", jobs.Jobs.as_view({"post": "dry_run"}), name="job-dry-run"),
     path("jobs/<int:pk>", jobs.Jobs.as_view({"get": "retrieve"}), name="job-detail"),
     path("jobs/<int:pk>/submit", jobs.Jobs.as_view({"post": "submit"}), name="job-submit"),
     path("jobs/<int:pk>/cancel", jobs.Jobs.as_view({"post": "cancel"}), name="job-cancel"),
+    path("jobs/<int:pk>/pause", jobs.Jobs.as_view({"post": "pause"}), name="job-pause"),
+    path("jobs/<int:pk>/resume", jobs.Jobs.as_view({"post": "resume"}), name="job-resume"),
+    path("jobs/<int:pk>/clone", jobs.Jobs.as_view({"post": "clone"}), name="job-clone"),
+    path("jobs/<int:pk>/rerun", jobs.Jobs.as_view({"post": "rerun"}), name="job-rerun"),
+    path("jobs/<int:pk>/events", rounds.Events.as_view(), name="job-events"),
     path("jobs/<int:pk>/metrics", jobs.Jobs.as_view({"get": "metrics"}), name="job-metrics"),
     path("jobs/<int:pk>/rounds", rounds.Rounds.as_view(), name="job-rounds"),
     path("jobs/<int:pk>/participations", rounds.Participations.as_view(), name="job-participations"),
@@ -49,6 +59,31 @@ training = [
         checkpoints.Checkpoints.as_view({"get": "download"}),
         name="checkpoint-download",
     ),
+    path("checkpoints/<int:pk>/pin", checkpoints.Checkpoints.as_view({"post": "pin"}), name="checkpoint-pin"),
+    path(
+        "checkpoints/<int:pk>/unpin",
+        checkpoints.Checkpoints.as_view({"post": "unpin"}),
+        name="checkpoint-unpin",
+    ),
+    path(
+        "checkpoints/<int:pk>/compare/<int:other>",
+        checkpoints.Checkpoints.as_view({"get": "compare"}),
+        name="checkpoint-compare",
+    ),
+]
+
+planned = [
+    path("schedules", schedules.Schedules.as_view({"get": "list", "post": "create"}), name="schedule-list"),
+    path(
+        "schedules/<int:pk>",
+        schedules.Schedules.as_view({"get": "retrieve", "patch": "change", "delete": "remove"}),
+        name="schedule-detail",
+    ),
+    path("schedules/<int:pk>/pause", schedules.Schedules.as_view({"post": "pause"}), name="schedule-pause"),
+    path(
+        "schedules/<int:pk>/enable", schedules.Schedules.as_view({"post": "enable"}), name="schedule-enable"
+    ),
+    path("schedules/<int:pk>/run", schedules.Schedules.as_view({"post": "run_now"}), name="schedule-run"),
 ]
 
 fleet = [
@@ -63,6 +98,7 @@ fleet = [
     path("devices/<uuid:pk>/logs", care.Care.as_view({"get": "logs", "post": "ask_log"}), name="device-logs"),
     path("devices/<uuid:pk>/replace", care.Care.as_view({"post": "replace"}), name="device-replace"),
     path("devices/<uuid:pk>/approve", devices.Devices.as_view({"post": "approve"}), name="device-approve"),
+    path("devices/<uuid:pk>/release", devices.Devices.as_view({"post": "release"}), name="device-release"),
     path("devices/<uuid:pk>/revoke", devices.Devices.as_view({"post": "revoke"}), name="device-revoke"),
     path("enrolment/codes", enrolment.Codes.as_view({"get": "list", "post": "create"}), name="code-list"),
     path("enrolment/codes/<int:pk>", enrolment.Codes.as_view({"get": "retrieve"}), name="code-detail"),
@@ -79,6 +115,46 @@ policies = [
     ),
 ]
 
+told = [
+    path("notifications", notifications.Notifications.as_view({"get": "list"}), name="notification-list"),
+    path(
+        "notifications/unread",
+        notifications.Notifications.as_view({"get": "unread"}),
+        name="notification-unread",
+    ),
+    path(
+        "notifications/read", notifications.Notifications.as_view({"post": "read"}), name="notification-read"
+    ),
+    path(
+        "notifications/choices",
+        notifications.Notifications.as_view({"get": "choices", "put": "choose"}),
+        name="notification-choices",
+    ),
+    path(
+        "notifications/deliveries",
+        notifications.Deliveries.as_view({"get": "list"}),
+        name="notification-deliveries",
+    ),
+    path(
+        "notifications/webhook",
+        notifications.Webhook.as_view({"get": "retrieve", "put": "save", "delete": "remove"}),
+        name="webhook",
+    ),
+    path("notifications/webhook/test", notifications.Webhook.as_view({"post": "test"}), name="webhook-test"),
+    path("alerts", alerts.Alerts.as_view({"get": "list"}), name="alert-list"),
+    path("alert-rules", alerts.Rules.as_view({"get": "list", "post": "create"}), name="alert-rule-list"),
+    path(
+        "alert-rules/<int:pk>",
+        alerts.Rules.as_view({"patch": "change", "delete": "remove"}),
+        name="alert-rule-detail",
+    ),
+]
+
+ledger = [
+    path("contributions", contributions.Contributions.as_view(), name="contribution-list"),
+    path("contributions/export", contributions.Export.as_view(), name="contribution-export"),
+]
+
 platform = [
     path("health", status.Health.as_view(), name="health"),
     path("status", status.Status.as_view(), name="status"),
@@ -88,8 +164,11 @@ v1 = [
     *accounts,
     *catalogues,
     *training,
+    *planned,
     *fleet,
     *policies,
+    *told,
+    *ledger,
     *platform,
     path("", include("fl_server.api.device_urls")),
 ]

@@ -160,6 +160,8 @@ class DeviceConsumer(AsyncJsonWebsocketConsumer):
                     partial=message.partial,
                     lost_seconds=message.lost_seconds,
                     energy_wh=message.energy_wh,
+                    train_seconds=message.train_seconds,
+                    transfer_seconds=message.transfer_seconds,
                 )
             case said.Failed():
                 participations.failed(device, message.run, message.round, message.code, message.message)

@@ -15,7 +15,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 
 from fl_server import events, roles
-from fl_server.selectors import jobs
+from fl_server.selectors import jobs, notifications
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         await sync_to_async(events.listening)(self.group)
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.channel_layer.group_add(self.personal, self.channel_name)
-        await self.send_json({"event": "hello", "server_time": time.time()})
+        unread = await database_sync_to_async(notifications.unread)(self.scope["user"])
+        await self.send_json({"event": "hello", "server_time": time.time(), "unread": unread})
         self.tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._recheck_often())]
 
     async def disconnect(self, code: int) -> None:
@@ -135,6 +136,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 def group_for(user: Any, topic: str) -> tuple[int, str]:
     held = roles.of(user)
     observes = bool(held & roles.OBSERVERS)
+    if topic == "me" and held:
+        return 0, events.user_group(user.pk)
     if topic == "devices" and (observes or roles.OWNER in held):
         return 0, events.DEVICES if observes else events.owner_group(user.pk)
     if not observes:

@@ -8,8 +8,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import repeat
 from typing import cast
 
+import httpx
 from django.conf import settings
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.app.message import make_message
@@ -34,28 +36,34 @@ from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
 from flwr.supercore.inflatable.inflatable_utils import (
     ObjectPullError,
+    ObjectPushError,
     inflate_object_from_contents,
     pull_objects,
 )
 from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
+from flwr.supercore.run import RunNotRunningException
 from flwr.superlink.grid import HttpGrid
 
 from fl_server import pki
 from strategies.wire import FIT
 
 __all__ = [
+    "BROKEN",
     "Fab",
     "ListNodesRequest",
     "ListRunsRequest",
     "NodeStatus",
     "RegisterNodeRequest",
+    "RunNotRunningException",
     "RunStatus",
     "StartRunRequest",
     "StopRunRequest",
     "UnregisterNodeRequest",
+    "bound_retries",
     "build_fab_from_files",
     "control_client",
     "fab_to_proto",
+    "is_passing",
     "pull_replies",
     "quicken_pulls",
     "user_config_to_proto",
@@ -65,6 +73,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 PULL_SECONDS = 10.0
+# What a call of a ServerApp ends with when the engine dies under it.
+BROKEN = (ObjectPushError, httpx.HTTPError)
 _clean_up = ThreadPoolExecutor(1, thread_name_prefix="clean-up")
 
 
@@ -79,6 +89,18 @@ def control_client() -> ControlHttpClient:
     )
 
 
+def is_passing(error: Exception) -> bool:
+    """Whether the same call may go through once the engine is back."""
+    return not isinstance(error, httpx.HTTPStatusError) or error.response.status_code >= 500
+
+
+def bound_retries(grid: HttpGrid, seconds: float, every: float) -> None:
+    """HttpGrid asks an engine that is away for ever, and less and less often."""
+    invoker = grid._retry_invoker
+    invoker.max_time = seconds
+    invoker.wait_gen_factory = lambda: repeat(every)
+
+
 def pull_replies(grid: HttpGrid, message_ids: Iterable[str]) -> Iterator[Message]:
     """Like `HttpGrid.pull_messages`, with one request for the content of a small reply instead of three.
 
@@ -91,7 +113,8 @@ def pull_replies(grid: HttpGrid, message_ids: Iterable[str]) -> Iterator[Message
         metadata = message_from_proto(head).metadata
         try:
             content = _content(tree, pull_object)
-        except ObjectPullError as exc:
+        except (ObjectPullError, httpx.HTTPError) as exc:
+            # The engine shows a reply once: what it lost of it is sent again.
             error = Error(ErrorCode.MESSAGE_UNAVAILABLE, f"The reply is not complete: {exc}")
             yield make_message(metadata=metadata, error=error)
             continue

@@ -12,19 +12,20 @@ from flwr.app import Array, ArrayRecord
 from flwr.serverapp import Grid
 
 from fl_server import spec
-from fl_server.flower import engine
-from fl_server.flower.grid import QuickGrid
+from fl_server.flower import engine, room
+from fl_server.flower.grid import EngineLost, QuickGrid
 from fl_server.flower.lease import Lease, persist
 from fl_server.flower.link import SocketLink
 from fl_server.models import Participation, Run
 from fl_server.selectors import runs as selectors
 from fl_server.services import checkpoints, participations, rounds, runs
 from strategies import catalog, checkpoint
-from strategies.exceptions import Diverged, TooFewReplies
+from strategies.document import pack, unpack
+from strategies.exceptions import DiskFull, Diverged, TooFewReplies
 from strategies.federated import FederatedStrategy, ReplyOutcome, RoundOutcome
 from strategies.grid import DeviceGrid
 from strategies.link import Stopped, Waiting
-from strategies.packing import pack, unpack
+from strategies.norms import ROUNDS, NormWatch, PastNorm
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,15 @@ def lead(grid: Grid, run_id: int, fence: int) -> None:
             _fail(run, "diverged", str(exc))
         except NotPrepared as exc:
             _fail(run, "preparation-timeout", str(exc))
+        except EngineLost as exc:
+            _fail(run, "engine-lost", str(exc))
+        except DiskFull as exc:
+            _fail(run, "disk-full", f"The server's disk is full: {exc}.")
         except Exception as exc:
             logger.exception("%s failed", run)
             said = str(exc).rstrip(".") or type(exc).__name__
-            _fail(run, "error", f"The process that led the run met a fault: {said}.", traceback.format_exc())
+            code = "disk-full" if room.is_full(exc) else "error"
+            _fail(run, code, f"The process that led the run met a fault: {said}.", traceback.format_exc())
             raise
 
 
@@ -69,14 +75,19 @@ def _fail(run: Run, code: str, reason: str, trace: str = "") -> None:
     persist(lambda: runs.fail(run, code, reason, trace))
 
 
+def waiting_for(wanted: spec.Participation) -> Waiting:
+    """More devices may be asked than answers are wanted; then these close the round, after the grace."""
+    enough = wanted.quorum or wanted.target_devices
+    return Waiting(deadline=wanted.round_deadline_seconds, quorum=enough, grace=wanted.grace_seconds)
+
+
 class Leader:
     def __init__(self, grid: Grid, run: Run, stop: threading.Event) -> None:
         self._run = run
         self._spec = spec.parse(run.job.spec)
         self._link = SocketLink(run, stop)
         wait = self._spec.participation
-        waiting = Waiting(deadline=wait.round_deadline_seconds, quorum=wait.quorum, grace=wait.grace_seconds)
-        self._grid = DeviceGrid(QuickGrid(grid), self._link, waiting)
+        self._grid = DeviceGrid(QuickGrid(grid, stop), self._link, waiting_for(wait))
         self._needed = wait.quorum or 1
         self._started = timezone.now()
         self._planned: list[int] = []
@@ -88,10 +99,6 @@ class Leader:
         self._wait_until_prepared()
         self._inner = catalog.build(self._spec.strategy.name, self._spec.strategy.options)
         arrays = self._initial_arrays()
-        self._rows = {
-            int(reservation.device.node_id): reservation.rows or 0
-            for reservation in selectors.active_reservations(self._run)
-        }
         strategy = FederatedStrategy(
             self._inner,
             run=self._run.pk,
@@ -103,9 +110,15 @@ class Leader:
             on_reply=self._on_reply,
             on_round=self._on_round,
             ttl=self._spec.participation.round_deadline_seconds + MESSAGE_MARGIN,
+            watch=self._watch(),
         )
         left = self._spec.rounds - self._run.first_round + 1
         strategy.start(self._grid, arrays, num_rounds=left)
+
+    def _watch(self) -> NormWatch:
+        check = self._spec.update_check
+        past = selectors.past_norms(self._run, ROUNDS) if check.action != "off" else []
+        return NormWatch(check.action, check.factor, [PastNorm(*row) for row in past])
 
     def _wait_until_prepared(self) -> None:
         give_up = timezone.now() + timedelta(seconds=settings.LAUNCH_SECONDS)
@@ -124,7 +137,7 @@ class Leader:
         newest = selectors.latest_checkpoint(self._run)
         if newest is None:
             raise FileNotFoundError(f"There is no checkpoint of round {self._run.first_round - 1}.")
-        data = checkpoint.read(checkpoints.file_path(newest), newest.sha256)
+        data = checkpoints.document(newest)
         if newest.state_sha256:
             state = checkpoint.read(self._folder() / checkpoint.state_path(newest.path), newest.state_sha256)
             checkpoint.restore_state(self._inner, unpack(state))
@@ -135,12 +148,14 @@ class Leader:
         return Path(settings.CHECKPOINTS_DIR)
 
     def _plan(self, round_number: int, _: Grid) -> list[int]:
+        """Whoever is there; between two rounds others may have come in the place of those that went."""
         nodes = self._grid.gather(self._link.reserved, self._needed)
+        self._rows.update(persist(lambda: selectors.rows_dealt(self._run)))
         self._planned = [node for node in nodes if node in self._rows]
         self._started = timezone.now()
         self._bytes_up = 0
         devices = [self._link.device(node) for node in self._planned]
-        persist(lambda: participations.open_round(self._run, round_number, devices))
+        persist(lambda: rounds.begin(self._run, round_number, devices))
         return self._planned
 
     def _on_reply(self, outcome: ReplyOutcome) -> None:
@@ -153,8 +168,9 @@ class Leader:
                 outcome.round,
                 self._link.device(outcome.node_id),
                 Status.ACCEPTED if outcome.accepted else Status.REJECTED,
-                reason_code=outcome.code or "",
-                reason=outcome.message or "",
+                reason_code=outcome.code or ("norm" if outcome.warning else ""),
+                reason=outcome.message or outcome.warning,
+                update_norm=outcome.norm,
                 examples=outcome.examples,
                 seconds=outcome.seconds,
                 bytes_up=outcome.nbytes,
@@ -164,7 +180,7 @@ class Leader:
         )
 
     def _on_round(self, outcome: RoundOutcome) -> None:
-        file = self._write(outcome)
+        file = room.write(lambda: self._write(outcome), self._link.stop)
         report = rounds.RoundReport(
             number=outcome.round,
             started_at=self._started,

@@ -95,6 +95,8 @@ class Device(models.Model):
 
     class Meta:
         ordering = ["name"]
+        # Every tick asks for those without one.
+        indexes = [models.Index(fields=["node_id"], name="device_by_node")]
 
     def __str__(self) -> str:
         return self.name

@@ -81,6 +81,12 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"{self.notification_id} by {self.way}"
 
+    @property
+    def state(self) -> str:
+        if self.delivered_at:
+            return "arrived"
+        return "on its way" if self.due_at else "given up"
+
 
 class AlertRule(models.Model):
     """High use of a resource that lasts. Values in per cent."""

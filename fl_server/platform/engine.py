@@ -59,7 +59,7 @@ def superlink() -> list[str]:
 
 def superexec() -> list[str]:
     return [
-        _beside_python("flower-superexec"),
+        *(sys.executable, "-m", "fl_server.flower.superexec"),
         *("--runtime-api-address", settings.ENGINE_ADDRESS),
         *("--root-certificates", str(pki.ca_path())),
         *("--superexec-auth-secret-file", str(secret_file())),
@@ -94,7 +94,3 @@ def superexec_environment() -> dict[str, str]:
 def path_with_python() -> str:
     """PATH with the folder of this Python first, so that `python`, `celery` and `flwr-serverapp` are ours."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-
-
-def _beside_python(name: str) -> str:
-    return str(Path(sys.executable).parent / name)

@@ -18,6 +18,7 @@ class Row:
     rows: int | None = None
     reason: str = ""
     seconds: float = 0.0
+    choice: str = ""
 
     @property
     def working(self) -> bool:
@@ -36,20 +37,29 @@ def of(job: TrainingJob) -> Board:
     if run is None:
         return Board(0, [])
     lent = list(run.reservations.select_related("device").order_by("partition"))
-    dealt = {reservation.device_id: reservation.rows for reservation in lent}
+    dealt = {reservation.device_id: reservation for reservation in lent}
     number = run.participations.aggregate(newest=Max("round_number"))["newest"]
     if number is None:
         return Board(run.first_round, [_lent(r) for r in lent if r.released_at is None])
     parts = run.participations.filter(round_number=number).select_related("device").order_by("device__name")
-    return Board(
-        number,
-        [Row(p.device, p.status, p.examples or dealt.get(p.device_id), p.reason, p.seconds) for p in parts],
-    )
+    return Board(number, [_taking_part(part, dealt.get(part.device_id)) for part in parts])
 
 
 def _lent(reservation: Reservation) -> Row:
     status = FAILED if reservation.problem else READY if reservation.ready_at else RESERVED
-    return Row(reservation.device, status, reservation.rows, reservation.problem)
+    rows, problem = reservation.rows, reservation.problem
+    return Row(reservation.device, status, rows, problem, choice=_choice(reservation))
+
+
+def _taking_part(part: Participation, reservation: Reservation | None) -> Row:
+    rows = part.examples or (reservation.rows if reservation else None)
+    choice = _choice(reservation) if reservation else ""
+    return Row(part.device, part.status, rows, part.reason, part.seconds, choice)
+
+
+def _choice(reservation: Reservation) -> str:
+    """Why the device was taken, as a sentence."""
+    return str(reservation.choice.get("sentence", ""))
 
 
 def with_work(devices: QuerySet[Device]) -> QuerySet[Device]:

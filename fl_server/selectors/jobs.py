@@ -6,7 +6,7 @@ from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from fl_server import roles
-from fl_server.models import Reservation, Round, Run, TrainingJob
+from fl_server.models import JobEvent, Reservation, Round, Run, TrainingJob
 
 
 def visible_to(user: Any) -> QuerySet[TrainingJob]:
@@ -68,6 +68,11 @@ def charts(job: TrainingJob) -> dict[str, Any]:
 def _series(documents: list[dict[str, Any]]) -> dict[str, list[Any]]:
     names = sorted({name for document in documents for name in document})
     return {name: [document.get(name) for document in documents] for name in names}
+
+
+def timeline(job: TrainingJob) -> QuerySet[JobEvent]:
+    """Every move of the job, the oldest first."""
+    return job.events.select_related("actor", "run").order_by("id")
 
 
 def activity() -> dict[str, int]:

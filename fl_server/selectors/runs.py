@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from fl_server.models import Checkpoint, Device, Participation, Reservation, Run
 
@@ -12,6 +12,12 @@ SHOWN_PROBLEMS = 10
 def active_reservations(run: Run) -> QuerySet[Reservation]:
     reservations = run.reservations.filter(released_at__isnull=True)
     return reservations.select_related("device", "run__job__owner").order_by("partition")
+
+
+def rows_dealt(run: Run) -> dict[int, int]:
+    """How many rows each node has that the run holds."""
+    held = run.reservations.filter(released_at__isnull=True).exclude(device__node_id="")
+    return {int(node): rows or 0 for node, rows in held.values_list("device__node_id", "rows")}
 
 
 def active_reservation(device: Device) -> Reservation | None:
@@ -48,7 +54,7 @@ def assignment(reservation: Reservation) -> dict[str, Any]:
 def problems(run: Run, round_number: int | None = None) -> list[str]:
     """Why reserved devices can do nothing for a run, one sentence each; of a round, also what went wrong."""
     found = []
-    for reservation in active_reservations(run):
+    for reservation in run.reservations.select_related("device").order_by("partition", "pk"):
         name, have, dealt = reservation.device.name, reservation.rows_found, reservation.rows
         if reservation.problem:
             found.append(f"{name}: {reservation.problem}")
@@ -79,3 +85,16 @@ def previous_partitions(job_id: int) -> tuple[int, dict[Any, int]]:
     count = runs.order_by("number").values_list("partitions", flat=True).first() or 0
     dealt = Reservation.objects.filter(run__in=runs).order_by("run__number")
     return count, dict(dealt.values_list("device_id", "partition"))
+
+
+def past_norms(run: Run, rounds: int) -> list[tuple[int, float]]:
+    """Round and length of the updates that went into the last rounds before this run."""
+    first = run.first_round - rounds
+    accepted = Participation.objects.filter(
+        run__job=run.job_id,
+        run__rounds__number=F("round_number"),
+        status=Participation.Status.ACCEPTED,
+        round_number__range=(first, run.first_round - 1),
+        update_norm__isnull=False,
+    )
+    return list(accepted.order_by("round_number", "pk").values_list("round_number", "update_norm"))

@@ -1,4 +1,4 @@
-"""Devices that stay away: their work goes to others, their people are told, and in the end they are removed.
+"""Devices that stay away: their people are told, and in the end they are removed.
 
 A device is removed only when it was gone for the configured days and its warning is as old as a warning has
 to be: a platform that itself was switched off for months warns first when it is back.
@@ -61,19 +61,6 @@ def remove(now: datetime) -> list[Device]:
         except Conflict:
             logger.info("%s was revoked by somebody else meanwhile", device)
     return removed
-
-
-def release_silent(now: datetime | None = None) -> int:
-    """Give back reserved devices that have long been silent; their runs go on without them."""
-    before = (now or timezone.now()) - timedelta(seconds=settings.RELEASE_AFTER)
-    silent = Q(last_seen__isnull=True) | Q(last_seen__lt=before)
-    reserved = Q(reservations__released_at__isnull=True, reservations__reserved_at__lt=before)
-    found = Device.objects.filter(silent).filter(reserved).distinct()
-    for device in found:
-        with transaction.atomic():
-            runs.release_device(device)
-            audit.record(None, "device.release", f"device:{device.pk}", name=device.name, **_since(device))
-    return len(found)
 
 
 def _gone_since(moment: datetime) -> QuerySet[Device]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import Case, Value, When
 from django.utils import timezone
 
 from fl_server import events, lifecycle
@@ -73,10 +74,18 @@ def uploaded(
     partial: bool = False,
     lost_seconds: float = 0.0,
     energy_wh: float | None = None,
+    train_seconds: float | None = None,
+    transfer_seconds: float | None = None,
 ) -> None:
     """The reply lies complete in the engine."""
     mine = Participation.objects.filter(device=device, run_id=run_id, round_number=round_number)
-    mine.update(partial=partial, lost_seconds=lost_seconds, energy_wh=energy_wh)
+    mine.update(
+        partial=partial,
+        lost_seconds=lost_seconds,
+        energy_wh=energy_wh,
+        train_seconds=train_seconds,
+        transfer_seconds=transfer_seconds,
+    )
     _tell_run(run_id, device, type="uploaded", round=round_number)
 
 
@@ -99,6 +108,10 @@ def gone(device: Device) -> None:
 def settle(run: Run, round_number: int, device: Device, to: str, **fields: Any) -> None:
     """Close a participation as accepted, rejected, late or lost."""
     mine = Participation.objects.filter(run=run, round_number=round_number, device=device)
+    if to == Status.LOST:
+        # A round that closes while the owner is back loses nothing by the device's fault.
+        parked = When(status=Status.PARKED, then=Value("owner-returned"))
+        fields["reason_code"] = Case(parked, default=Value(fields.get("reason_code", "")))
     if not mine.filter(status__in=lifecycle.sources(Participation, to)).update(
         status=to, finished_at=timezone.now(), **fields
     ):

@@ -6,8 +6,8 @@ from datetime import datetime
 from django.db import transaction
 
 from fl_server import events, kick
-from fl_server.models import Checkpoint, Round, Run
-from fl_server.services import runs
+from fl_server.models import Checkpoint, Device, Round, Run, TrainingJob
+from fl_server.services import contributions, participations, runs
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,13 @@ class CheckpointFile:
     sha256: str
     size: int
     state_sha256: str = ""
+
+
+def begin(run: Run, number: int, devices: list[Device]) -> None:
+    """Note who was selected; raises `runs.Superseded` when the run was ended meanwhile."""
+    with transaction.atomic():
+        runs.extend_lease(run.pk, run.fence)
+        participations.open_round(run, number, devices)
 
 
 def commit(run: Run, report: RoundReport, file: CheckpointFile, *, evaluate: bool) -> Round:
@@ -74,6 +81,16 @@ def commit(run: Run, report: RoundReport, file: CheckpointFile, *, evaluate: boo
             rejected=row.rejected,
             metrics=row.metrics,
         )
+        contributions.record(run, report.number)
+        kick.learn(row.pk)
         if evaluate:
             kick.evaluate(checkpoint.pk)
+        _pause_where_wanted(run, report.number)
     return row
+
+
+def _pause_where_wanted(run: Run, number: int) -> None:
+    job = TrainingJob.objects.get(pk=run.job_id)
+    if job.pausing and number < job.spec["rounds"]:
+        run.job = job
+        runs.pause(run, f"Paused after round {number}.")

@@ -1,6 +1,7 @@
 """A run's life: claimed with its devices, launched, kept alive by its ServerApp, ended, released."""
 
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -8,19 +9,20 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from fl_server import events, kick, lifecycle
+from fl_server import events, kick, lifecycle, spec
 from fl_server.exceptions import Conflict
 from fl_server.models import Device, Participation, Reservation, Run, TrainingJob
+from fl_server.placement.facts import DeviceFacts
 from fl_server.selectors import runs as selectors
 from fl_server.services import jobs
 
 Status = Run.Status
 
-# So many runs in a row may fail without a new round before their job fails too.
-MAX_ATTEMPTS = 5
 # Ends that another attempt can cure; bad settings and diverged training come back the same.
 RETRIED = frozenset(
     {
+        "disk-full",
+        "engine-lost",
         "engine-stopped",
         "launch-failed",
         "launch-timeout",
@@ -38,9 +40,16 @@ class Superseded(Conflict):
     code = "superseded"
 
 
-def claim(job: TrainingJob, devices: list[tuple[Device, int]], partitions: int) -> Run:
+def claim(
+    job: TrainingJob,
+    devices: Sequence[tuple[Device | DeviceFacts, int]],
+    partitions: int,
+    choices: Mapping[Any, dict[str, Any]] | None = None,
+    expected: datetime | None = None,
+) -> Run:
     """Take a queued job and its devices, each with its partition; all or nothing.
 
+    `choices` says why each device was chosen, by its key; `expected` is when the job was to start.
     Raises Conflict when somebody else took the job, IntegrityError when somebody else took a device.
     """
     now = timezone.now()
@@ -52,21 +61,47 @@ def claim(job: TrainingJob, devices: list[tuple[Device, int]], partitions: int) 
             job,
             TrainingJob.Status.RUNNING,
             started_at=job.started_at or now,
+            deadline_at=job.deadline_at or _deadline(job, now),
             not_before=None,
             waiting={},
+            expected_start=None,
             reason_code="",
             reason="",
         )
         run.save()
-        for device, partition in devices:
-            Reservation.objects.create(run=run, device=device, partition=partition)
+        why = choices or {}
+        Reservation.objects.bulk_create(
+            Reservation(run=run, device_id=device.pk, partition=partition, choice=why.get(device.pk, {}))
+            for device, partition in devices
+        )
         jobs.note(
             job,
             "started",
             f"Run {number} begins with round {run.first_round} on {len(devices)} devices.",
             run=run,
+            data=_error_of(expected, now),
         )
     return run
+
+
+def _error_of(expected: datetime | None, now: datetime) -> dict[str, Any]:
+    """By how many seconds the job started later than was expected when it came to wait."""
+    if expected is None:
+        return {"expected": None, "error_seconds": None}
+    return {
+        "expected": expected.isoformat(),
+        "error_seconds": round((now - expected).total_seconds(), 1),
+    }
+
+
+def _deadline(job: TrainingJob, now: datetime) -> datetime | None:
+    hours = _stopping(job).deadline_hours
+    return now + timedelta(hours=hours) if hours is not None else None
+
+
+def _stopping(job: TrainingJob) -> spec.Stopping:
+    """By itself: the rest of the specification may name what the catalogue no longer has."""
+    return spec.Stopping.model_validate(job.spec.get("stopping", {}))
 
 
 def prepared(run: Run, rows: list[int]) -> None:
@@ -74,7 +109,7 @@ def prepared(run: Run, rows: list[int]) -> None:
     with transaction.atomic():
         for reservation in run.reservations.all():
             Reservation.objects.filter(pk=reservation.pk).update(rows=rows[reservation.partition])
-        Run.objects.filter(pk=run.pk).update(prepared_at=timezone.now())
+        Run.objects.filter(pk=run.pk).update(prepared_at=timezone.now(), partition_rows=rows)
         events.tell_run(run.pk, type="prepared")
 
 
@@ -126,6 +161,15 @@ def complete(run: Run) -> None:
         )
 
 
+def complete_early(run: Run, code: str, reason: str) -> bool:
+    """End a run and its job as completed before the last round; the round under way is abandoned."""
+    with transaction.atomic():
+        if not _end(run, Status.COMPLETED, code, reason):
+            return False
+        events.tell_run(run.pk, type="cancel")
+        return jobs.try_finish(run.job, TrainingJob.Status.COMPLETED, code, reason)
+
+
 def fail(run: Run, code: str, reason: str, traceback: str = "", *, only_if: Q | None = None) -> None:
     """End a run; its job goes back to the queue where another attempt may help, else it fails too."""
     with transaction.atomic():
@@ -134,13 +178,18 @@ def fail(run: Run, code: str, reason: str, traceback: str = "", *, only_if: Q | 
         job = TrainingJob.objects.get(pk=run.job_id)
         if job.status != TrainingJob.Status.RUNNING:
             return
-        failures = _failures_in_a_row(job)
-        if code in RETRIED and failures < MAX_ATTEMPTS:
+        failures, allowed = _failures_in_a_row(job), _stopping(job).attempts
+        if code not in RETRIED:
+            jobs.try_finish(job, TrainingJob.Status.FAILED, code, reason)
+        elif failures >= allowed:
+            count = f" This was attempt {failures} of {allowed} without a new round." if allowed > 1 else ""
+            jobs.try_finish(job, TrainingJob.Status.FAILED, code, reason + count)
+        elif job.pausing:
+            jobs.try_move(job, TrainingJob.Status.PAUSED, "paused", reason, run=run, **_paused(reason))
+        else:
             pause = timedelta(seconds=min(2.0**failures, LONGEST_PAUSE))
             again = {"reason_code": code, "reason": reason, "not_before": timezone.now() + pause}
             jobs.try_move(job, TrainingJob.Status.QUEUED, code, reason, run=run, **again)
-        else:
-            jobs.finish(job, TrainingJob.Status.FAILED, code, reason)
 
 
 def _failures_in_a_row(job: TrainingJob) -> int:
@@ -150,11 +199,25 @@ def _failures_in_a_row(job: TrainingJob) -> int:
     return job.runs.filter(since, status=Status.FAILED).count()
 
 
-def cancel(run: Run, reason: str) -> None:
-    """End the run of a job that was cancelled."""
+def cancel(run: Run, reason: str, code: str = "cancelled") -> bool:
+    """End a run whose job is not to go on."""
     with transaction.atomic():
-        _end(run, Status.CANCELLED, "cancelled", reason)
+        ended = _end(run, Status.CANCELLED, code, reason)
         events.tell_run(run.pk, type="cancel")
+    return ended
+
+
+def pause(run: Run, reason: str, *, by: Any = None) -> bool:
+    """End a run and pause its job; False when either ended otherwise meanwhile."""
+    with transaction.atomic():
+        if not cancel(run, reason, "paused"):
+            return False
+        to = TrainingJob.Status.PAUSED
+        return jobs.try_move(run.job, to, "paused", reason, by=by, run=run, **_paused(reason))
+
+
+def _paused(reason: str) -> dict[str, Any]:
+    return {"reason_code": "paused", "reason": reason, "waiting": {}, "pausing": False}
 
 
 def _end(run: Run, to: str, code: str, reason: str, traceback: str = "", *, only_if: Q | None = None) -> bool:

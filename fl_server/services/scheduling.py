@@ -1,115 +1,112 @@
-"""Which job starts next, on which devices, and why the others wait."""
+"""Which job starts next, on which devices, and why the others wait.
+
+One look at the queue reads all devices at once and goes through the jobs in their order (placement.queue). A
+look that finds no job that waits reads no devices.
+"""
 
 import logging
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError
-from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
-from fl_server import reasons, spec
-from fl_server.exceptions import Conflict, InvalidSpec
-from fl_server.models import Device, Reservation, Run, TrainingJob
-from fl_server.selectors import runs as selectors
-from fl_server.services import jobs, runs
+from fl_server.exceptions import Conflict
+from fl_server.models import Run, TrainingJob
+from fl_server.placement import choice, explaining, queue
+from fl_server.placement.availability import hours
+from fl_server.placement.facts import DeviceFacts
+from fl_server.selectors import placement as selectors
+from fl_server.selectors import queue as queues
+from fl_server.selectors import runs as run_selectors
+from fl_server.services import forecasts, jobs, runs
+from fl_server.services.look import Entry, Look
 
 logger = logging.getLogger(__name__)
 
-SHOWN_REASONS = 20
-
 
 def claim_next() -> list[Run]:
-    """Start every queued job that its devices allow, the highest priority first."""
-    claimed = []
-    due = Q(not_before__isnull=True) | Q(not_before__lte=timezone.now())
-    for job in TrainingJob.objects.filter(due, status=TrainingJob.Status.QUEUED).order_by(
-        "-priority", "submitted_at"
-    ):
-        if Run.objects.filter(status__in=Run.ACTIVE).count() >= settings.MAX_RUNS:
-            jobs.explain_waiting(
-                job, {"sentence": f"{settings.MAX_RUNS} runs are active, which is the most allowed."}
-            )
-            continue
-        try:
-            run = _claim(job)
-        except (Conflict, IntegrityError) as exc:
-            logger.info("%s not claimed this time: %s", job, exc)
-            continue
-        if run:
-            claimed.append(run)
-    return claimed
+    """Start every queued job that its devices allow, in the order of the queue."""
+    active = queues.active()
+    if not active:
+        return []
+    look = Look(timezone.now(), active)
+    for job, exc in look.broken:
+        jobs.try_finish(job, TrainingJob.Status.FAILED, exc.code, exc.message)
+    for entry in look.queue:
+        _consider(look, entry)
+    forecasts.keep_up(look)
+    for entry in look.queue:
+        if entry.waiting:
+            jobs.explain_waiting(entry.job, entry.waiting)
+    return [entry.run for entry in look.queue if entry.run]
 
 
-def _claim(job: TrainingJob) -> Run | None:
+def _consider(look: Look, entry: Entry) -> None:
+    """Start the job, end it because it has waited long enough, or say why it waits."""
+    needed = entry.needed(look.now)
+    waiting = _hindrance(look, entry, needed)
+    if not waiting:
+        _start(look, entry)
+        return
+    if entry.has_given_up(look.now) and entry.wanted.waiting.then == "fail":
+        hours = entry.wanted.waiting.give_up_hours
+        reason = f"Gave up after {hours:g} hours in the queue. {waiting['sentence']}"
+        jobs.try_finish(entry.job, TrainingJob.Status.FAILED, "waited-too-long", reason)
+        return
+    patience = explaining.patience(entry.give_up_at, entry.wanted.waiting.then)
+    entry.waiting = waiting | {"position": entry.position} | patience
+
+
+def _hindrance(look: Look, entry: Entry, needed: int) -> dict[str, Any]:
+    """Why the job cannot start; empty when it can."""
+    if look.slots < 1:
+        return {"sentence": f"{settings.MAX_RUNS} runs are active, which is the most allowed."}
+    room = look.book.room(entry.job.owner_id, needed)
+    if not room.allows(needed):
+        return {"sentence": room.reason, "quota": True, "impossible": room.never(needed)}
+    if len(look.fleet.fitting(entry.demand)) >= needed:
+        return {}
+    said = explaining.devices(look.fleet, entry.demand, needed)
+    capacity = look.fleet.capacity(entry.demand)
+    if queue.may_hold(entry.turn, look.now, needed, capacity.fit, capacity.working):
+        look.fleet.hold(look.fleet.fitting(entry.demand))
+        said["sentence"] += " It keeps those that fit until other runs give back the rest."
+    return said
+
+
+def _start(look: Look, entry: Entry) -> None:
     try:
-        wanted = spec.parse(job.spec)
-    except InvalidSpec as exc:  # it was valid once; the catalogue has changed since
-        jobs.finish(job, TrainingJob.Status.FAILED, exc.code, exc.message)
-        return None
-    unfit: dict[str, str] = {}
-    fitting = []
-    for device in _candidates():
-        reason = unfit_reason(device, wanted)
-        if reason:
-            unfit[device.name if device.name not in unfit else f"{device.name} ({device.pk})"] = reason
-        else:
-            fitting.append(device)
-    needed = wanted.participation.min_devices
-    if len(fitting) < needed:
-        jobs.explain_waiting(job, _waiting(needed, len(fitting), unfit))
-        return None
-    cut, dealt = selectors.previous_partitions(job.pk)
-    partitions = cut or wanted.partition.count or min(len(fitting), wanted.participation.max_devices)
-    chosen = fitting[: min(wanted.participation.max_devices, partitions)]
-    return runs.claim(job, deal(chosen, partitions, dealt), partitions)
+        devices, entry.run = _claim(look, entry)
+    except (Conflict, IntegrityError) as exc:
+        logger.info("%s not claimed this time: %s", entry.job, exc)
+    else:
+        look.started(entry, devices)
 
 
-def _candidates() -> list[Device]:
-    """Every device that was not revoked; those that worked least recently first."""
-    reserved = Reservation.objects.filter(device=OuterRef("pk"), released_at__isnull=True)
-    devices = Device.objects.exclude(status=Device.Status.REVOKED).annotate(
-        is_reserved=Exists(reserved), last_work=Max("reservations__reserved_at")
-    )
-    return sorted(devices, key=lambda d: (d.last_work is not None, d.last_work or d.enrolled_at, d.name))
+def _claim(look: Look, entry: Entry) -> tuple[list[DeviceFacts], Run]:
+    job = entry.job
+    # With the job's number: equal jobs of equal seed would otherwise ask the same machines again and again.
+    seed = entry.wanted.seed + job.pk
+    fitting = look.fleet.fitting(entry.demand)
+    cut, dealt = run_selectors.previous_partitions(job.pk)
+    room = look.book.room(job.owner_id, entry.needed(look.now)).devices
+    most = min(entry.demand.selected, len(fitting) if room is None else room)
+    partitions = cut or entry.wanted.partition.count or min(len(fitting), most)
+    count = min(most, partitions)
+    short = choice.shortlist(fitting, count, seed, dealt)
+    habits = selectors.habits(short, hours(look.now, choice.seconds_of_round(entry.demand)))
+    known = selectors.weighed(short, job.pk, habits)
+    chosen = choice.choose(known, entry.demand, count, seed, look.now, look.fleet.working_of())
+    why = {one.device.pk: one.stored() for one in chosen}
+    devices = [one for one in fitting if one.pk in why]
+    run = runs.claim(job, deal(devices, partitions, dealt), partitions, why, forecasts.first(job))
+    return devices, run
 
 
-def unfit_reason(device: Device, wanted: spec.JobSpec) -> str:
-    """Why a device cannot take this job now; empty when it can."""
-    needs = wanted.requirements
-    hardware = device.hardware
-    gpus = hardware.get("gpus") or []
-    checks = (
-        (device.status == Device.Status.PENDING, "waits for approval"),
-        (device.status == Device.Status.REVOKED, "was revoked"),
-        (not device.node_id, "is not yet registered with the engine"),
-        (device.is_gone or device.is_silent, "is offline"),
-        (not device.may_train or not device.may_start, reasons.general(device.decision_codes)),
-        (getattr(device, "is_reserved", False), "works on another run"),
-        (needs.gpu and not gpus, "has no GPU"),
-        (hardware.get("cores", 0) < needs.min_cores, f"has fewer than {needs.min_cores} cores"),
-        (
-            hardware.get("ram_bytes", 0) < needs.min_ram_gb * 1e9,
-            f"has less than {needs.min_ram_gb:g} GB of memory",
-        ),
-        (not needs.labels.items() <= device.labels.items(), "lacks a label that the job asks for"),
-    )
-    return next((reason for unfit, reason in checks if unfit), "")
-
-
-def _waiting(needed: int, fit: int, unfit: dict[str, str]) -> dict[str, Any]:
-    return {
-        "sentence": f"Waits for devices: {needed} needed, {fit} fit now.",
-        "needed": needed,
-        "fit": fit,
-        "unfit": dict(list(unfit.items())[:SHOWN_REASONS]),
-        "unfit_more": max(0, len(unfit) - SHOWN_REASONS),
-    }
-
-
-def deal(devices: list[Device], partitions: int, dealt: dict[Any, int]) -> list[tuple[Device, int]]:
+def deal(devices: list[Any], partitions: int, dealt: dict[Any, int]) -> list[tuple[Any, int]]:
     """Give each device a partition of its own: the one that it had before where there is one."""
-    holders: dict[int, Device] = {}
+    holders: dict[int, Any] = {}
     for device in devices:
         partition = dealt.get(device.pk, partitions)
         # Two may have had the same one, each in a run without the other.

@@ -7,7 +7,8 @@ from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from fl_server.models import Checkpoint, Device, Reservation, Round, Run, TrainingJob
-from fl_server.services import runs
+from fl_server.platform import engine, exits
+from fl_server.services import jobs, runs
 
 Status = Run.Status
 
@@ -16,17 +17,48 @@ PATIENCE = timedelta(seconds=10)
 LAUNCH_PATIENCE = timedelta(seconds=2)
 
 
+def anything_runs() -> bool:
+    """One question, so that a tick of an idle platform asks no other about runs."""
+    return Run.objects.filter(status__in=Run.ACTIVE).exists()
+
+
 def check_runs() -> None:
+    _end_overdue()
     _end_cancelled()
+    _end_exited()
     _end_lost()
     _end_unlaunched()
 
 
+def _end_overdue() -> None:
+    """Jobs past their deadline, paused ones too. Their runs end with the next step."""
+    unfinished = (*TrainingJob.ACTIVE, TrainingJob.Status.PAUSED)
+    for job in TrainingJob.objects.filter(status__in=unfinished, deadline_at__lt=timezone.now()):
+        hours = job.spec["stopping"]["deadline_hours"]
+        reason = f"It was not done {hours:g} hours after its first start."
+        jobs.try_finish(job, TrainingJob.Status.FAILED, "deadline", reason)
+
+
 def _end_cancelled() -> None:
-    for run in Run.objects.filter(status__in=Run.ACTIVE, job__status__in=TrainingJob.TERMINAL).select_related(
-        "job"
-    ):
-        runs.cancel(run, run.job.reason)
+    """Runs of jobs that are not to go on."""
+    over = (*TrainingJob.TERMINAL, TrainingJob.Status.PAUSED)
+    for run in Run.objects.filter(status__in=Run.ACTIVE, job__status__in=over).select_related("job"):
+        runs.cancel(run, run.job.reason, run.job.reason_code)
+
+
+def _end_exited() -> None:
+    """Those whose process is known to be gone: neither its lease nor the engine's patience is waited for."""
+    home = engine.folder()
+    begun = Q(status__in=[Status.LAUNCHED, Status.RUNNING])
+    for run in Run.objects.filter(begun).exclude(engine_run_id=""):
+        if not exits.noted(home, run.engine_run_id):
+            continue
+        if run.status == Status.LAUNCHED:
+            code, reason = "engine-stopped", "The process that should lead the run ended before it began."
+        else:
+            code, reason = "serverapp-lost", "The process that led the run ended before its last round."
+        # Asked again in the UPDATE: it may have written its end a moment before it was gone.
+        runs.fail(run, code, reason, only_if=begun)
 
 
 def _end_lost() -> None:

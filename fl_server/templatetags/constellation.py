@@ -9,6 +9,7 @@ from django.utils.timesince import timesince
 
 from fl_server import reasons, roles
 from fl_server.models import Device, TrainingJob
+from fl_server.selectors import board, notifications
 
 register = template.Library()
 
@@ -47,6 +48,17 @@ def number(value: Any) -> str:
 
 
 @register.filter
+def signed(value: Any) -> str:
+    return f"{float(value):+.4f}" if isinstance(value, int | float) else "–"
+
+
+@register.filter
+def significant(value: Any) -> str:
+    """Four digits, however small or large."""
+    return f"{float(value):.4g}" if isinstance(value, int | float) else "–"
+
+
+@register.filter
 def get(mapping: Any, key: str) -> Any:
     return mapping.get(key) if isinstance(mapping, dict) else None
 
@@ -61,11 +73,44 @@ def seconds(value: Any) -> str:
 
 
 @register.filter
+def hours(value: Any) -> str:
+    """Device time, which sums up to much."""
+    if not isinstance(value, int | float):
+        return "–"
+    return f"{value / 3600:.1f} h" if value >= 3600 else seconds(value)
+
+
+@register.filter
 def energy(watt_hours: Any) -> str:
     """Never a guess: a machine that cannot measure it is unknown."""
     if not isinstance(watt_hours, int | float):
         return "unknown"
     return f"{watt_hours / 1000:.2f} kWh" if watt_hours >= 1000 else f"{watt_hours:.1f} Wh"
+
+
+@register.filter
+def memory(size: int) -> str:
+    """In the units of a specification: a GB is 10^9 bytes."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+@register.filter
+def multiple(speed: Any) -> str:
+    """Of the usual speed."""
+    return f"{speed:.2g} × the median" if isinstance(speed, int | float) else "not measured"
+
+
+@register.filter
+def rate(bytes_a_second: Any) -> str:
+    if not isinstance(bytes_a_second, int | float):
+        return "not measured"
+    return f"{bytes_a_second / 1e6:.3g} MB/s"
+
+
+@register.filter
+def opacity(share: float) -> str:
+    """Never quite nothing, so that an hour without anything can be seen to be one."""
+    return f"{0.08 + 0.92 * share:.2f}"
 
 
 @register.simple_tag
@@ -101,6 +146,8 @@ def sentence(job: TrainingJob) -> str:
         return f"{job.reason} {waiting}" if job.reason else waiting
     if job.status == TrainingJob.Status.DRAFT:
         return "A draft: nothing happens until it is submitted."
+    if job.pausing:
+        return "Pauses once the round under way is finished."
     return job.reason
 
 
@@ -110,6 +157,8 @@ def doing(user: Any, device: Device) -> str:
     presence = device.presence
     if presence == Device.Presence.TRAINING:
         return "Reserved"
+    if presence == Device.Presence.IDLE and device.quarantined_at:
+        return "In quarantine: it gets no jobs."
     return {
         Device.Presence.PENDING: "Waits for an admin’s approval.",
         Device.Presence.REVOKED: "May no longer take part.",
@@ -118,6 +167,18 @@ def doing(user: Any, device: Device) -> str:
         Device.Presence.PAUSED: reasons.shown_to(user, device),
         Device.Presence.IDLE: reasons.shown_to(user, device) or "Free for work.",
     }[presence]
+
+
+@register.simple_tag
+def unread(user: Any) -> int:
+    """How many notifications the person has not read."""
+    return notifications.unread(user)
+
+
+@register.simple_tag(takes_context=True)
+def may_change(context: dict[str, Any], job: TrainingJob) -> bool:
+    """Whether to offer the buttons of a job; the service decides again."""
+    return board.may_change(job, context["request"].user)
 
 
 @register.simple_tag

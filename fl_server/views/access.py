@@ -53,10 +53,13 @@ def part_for(*allowed: str) -> Callable[[View], View]:
     return decorate
 
 
-def act(request: HttpRequest, done: str, service: Callable[..., Any], *args: Any) -> None:
-    """Call a service for a button: a refusal becomes a page's status or a sentence on the next page."""
+def act(request: HttpRequest, done: str, service: Callable[..., Any], *args: Any) -> Any:
+    """Call a service for a button: a refusal becomes a page's status or a sentence on the next page.
+
+    Returns what the service returned, or None where it refused.
+    """
     try:
-        service(*args)
+        result = service(*args)
     except NotAllowed as exc:
         raise PermissionDenied(exc.message) from exc
     except NotFound as exc:
@@ -65,3 +68,5 @@ def act(request: HttpRequest, done: str, service: Callable[..., Any], *args: Any
         messages.error(request, exc.message)
     else:
         messages.success(request, done)
+        return result
+    return None

@@ -12,9 +12,9 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from fl_server import roles
 from fl_server.models import Device
-from fl_server.selectors import board, policies
+from fl_server.selectors import alerts, board, habits, policies
 from fl_server.selectors import devices as selectors
-from fl_server.services import client_logs, devices
+from fl_server.services import client_logs, devices, reputation
 from fl_server.views.access import act, page_for, part_for
 
 DEVICES_ON_A_PAGE = 60
@@ -37,13 +37,16 @@ def _page(request: HttpRequest) -> dict[str, Any]:
     everything = selectors.visible_to(request.user)
     removed = "removed" in request.GET
     visible = selectors.removed(everything) if removed else selectors.not_removed(everything)
-    page = Paginator(board.with_work(visible), DEVICES_ON_A_PAGE).get_page(request.GET.get("page"))
+    page = Paginator(alerts.with_alerts(board.with_work(visible)), DEVICES_ON_A_PAGE).get_page(
+        request.GET.get("page")
+    )
     tally = {presence: n for presence, n in selectors.counts(everything).items() if n}
     return {"page": page, "tally": tally, "removed": removed, "stale_after": settings.STALE_AFTER}
 
 
 def _device(request: HttpRequest, pk: UUID) -> Device:
-    device: Device = get_object_or_404(board.with_work(selectors.visible_to(request.user)), pk=pk)
+    visible = alerts.with_alerts(board.with_work(selectors.visible_to(request.user)))
+    device: Device = get_object_or_404(visible, pk=pk)
     return device
 
 
@@ -52,6 +55,9 @@ def _facts(request: HttpRequest, device: Device) -> dict[str, Any]:
     mine = admin or device.owner_id == request.user.pk
     return {
         "device": device,
+        "may_release": admin,
+        "quarantine_until": device.quarantined_at
+        and device.quarantined_at + timedelta(days=settings.QUARANTINE_DAYS),
         "may_approve": admin and device.status == Device.Status.PENDING,
         "may_revoke": mine and device.status != Device.Status.REVOKED,
         "why_revoked": selectors.why_revoked(device),
@@ -63,6 +69,7 @@ def _facts(request: HttpRequest, device: Device) -> dict[str, Any]:
         "work": board.recent_work(device),
         "troubles": board.troubles(device),
         "energy": board.energy(device),
+        "week": habits.week(device) if habits.may_see(request.user, device) else None,
         "policy": policies.layers(device),
         "stale_after": settings.STALE_AFTER,
     }
@@ -85,6 +92,14 @@ def facts(request: HttpRequest, pk: UUID) -> HttpResponse:
 def approve(request: HttpRequest, pk: UUID) -> HttpResponse:
     device = _device(request, pk)
     act(request, f"{device.name} may take part now.", devices.approve, device, request.user)
+    return redirect("device", pk=pk)
+
+
+@require_POST
+@part_for(*VISITORS)
+def release(request: HttpRequest, pk: UUID) -> HttpResponse:
+    device = _device(request, pk)
+    act(request, f"{device.name} gets jobs again.", reputation.release, device, request.user)
     return redirect("device", pk=pk)
 
 

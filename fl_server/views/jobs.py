@@ -1,11 +1,11 @@
-"""Jobs: the list, one job with its live parts, a new one, cancelling."""
+"""Jobs: the list, one job with its live parts, a new one. Its buttons are in job_life."""
 
 from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_POST, require_safe
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_safe
 
 from fl_server import roles
 from fl_server.exceptions import InvalidInput
@@ -14,10 +14,12 @@ from fl_server.models import TrainingJob
 from fl_server.selectors import board
 from fl_server.selectors import jobs as selectors
 from fl_server.services import jobs
-from fl_server.views.access import act, page_for, part_for
+from fl_server.views import job_life
+from fl_server.views.access import page_for, part_for
 
 JOBS_ON_A_PAGE = 25
 ROUNDS_SHOWN = 200
+MOVES_SHOWN = 50
 
 
 @require_safe
@@ -40,14 +42,12 @@ def _page(request: HttpRequest) -> dict[str, Any]:
     return {"page": page}
 
 
-def _job(request: HttpRequest, pk: int) -> TrainingJob:
-    job: TrainingJob = get_object_or_404(selectors.visible_to(request.user), pk=pk)
-    return job
-
-
 def _head(request: HttpRequest, job: TrainingJob) -> dict[str, Any]:
-    may_cancel = job.status in (*job.ACTIVE, job.Status.DRAFT) and board.may_change(job, request.user)
-    return {"job": job, "headline": selectors.headline(job), "may_cancel": may_cancel}
+    return {
+        "job": job,
+        "headline": selectors.headline(job),
+        "offered": job_life.offered(job, request.user),
+    }
 
 
 def _history(job: TrainingJob) -> dict[str, Any]:
@@ -64,49 +64,63 @@ def _history(job: TrainingJob) -> dict[str, Any]:
     }
 
 
+def _timeline(request: HttpRequest, job: TrainingJob) -> dict[str, Any]:
+    """The newest moves first."""
+    moves = selectors.timeline(job)
+    return {
+        **_head(request, job),
+        "moves": moves.reverse()[:MOVES_SHOWN],
+        "moves_of": moves.count(),
+        "moves_shown": MOVES_SHOWN,
+    }
+
+
 @require_safe
 @part_for(*roles.OBSERVERS)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    job = _job(request, pk)
+    job = job_life.find(request, pk)
     return render(
         request,
         "jobs/detail.html",
-        {**_head(request, job), **_history(job), "board": board.of(job), "charts": selectors.charts(job)},
+        {
+            **_timeline(request, job),
+            **_history(job),
+            "board": board.of(job),
+            "charts": selectors.charts(job),
+        },
     )
 
 
 @require_GET
 @part_for(*roles.OBSERVERS)
 def head(request: HttpRequest, pk: int) -> HttpResponse:
-    return render(request, "jobs/_head.html", _head(request, _job(request, pk)))
+    return render(request, "jobs/_head.html", _head(request, job_life.find(request, pk)))
 
 
 @require_GET
 @part_for(*roles.OBSERVERS)
 def live_board(request: HttpRequest, pk: int) -> HttpResponse:
-    job = _job(request, pk)
+    job = job_life.find(request, pk)
     return render(request, "jobs/_board.html", {"job": job, "board": board.of(job)})
 
 
 @require_GET
 @part_for(*roles.OBSERVERS)
+def timeline(request: HttpRequest, pk: int) -> HttpResponse:
+    return render(request, "jobs/_timeline.html", _timeline(request, job_life.find(request, pk)))
+
+
+@require_GET
+@part_for(*roles.OBSERVERS)
 def history(request: HttpRequest, pk: int) -> HttpResponse:
-    return render(request, "jobs/_history.html", _history(_job(request, pk)))
+    return render(request, "jobs/_history.html", _history(job_life.find(request, pk)))
 
 
 @require_GET
 @part_for(*roles.OBSERVERS)
 def series(request: HttpRequest, pk: int) -> HttpResponse:
     """All points of the curves: for a page that was cut off and may have missed some."""
-    return JsonResponse(selectors.charts(_job(request, pk)))
-
-
-@require_POST
-@part_for(*roles.OBSERVERS)
-def cancel(request: HttpRequest, pk: int) -> HttpResponse:
-    job = _job(request, pk)
-    act(request, f"“{job.name}” is cancelled; its devices are free again.", jobs.cancel, job, request.user)
-    return redirect("job", pk=pk)
+    return JsonResponse(selectors.charts(job_life.find(request, pk)))
 
 
 @page_for(roles.ADMIN, roles.RESEARCHER)

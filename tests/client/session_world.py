@@ -188,6 +188,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     monkeypatch.setattr(connection, "RETRY_FIRST", 0.01)
     monkeypatch.setattr(connection, "RETRY_MOST", 0.05)
+    monkeypatch.setattr(connection, "HOPELESS", 0.05)
     made = World(tmp_path)
     yield made
     made.session.close()

@@ -27,8 +27,11 @@ def test_a_device_goes_from_its_reservation_through_a_round_to_the_next(world):
     progress = world.hears("progress")
     assert (progress["phase"], progress["batch"], progress["batches"]) == ("training", 3, 13)
     worker.finish(1)
+    uploaded = world.hears("uploaded")
+    took = [uploaded.pop(name) for name in ("train_seconds", "transfer_seconds")]
+    assert all(0 <= seconds < DEADLINE for seconds in took)
     costs = {"partial": False, "lost_seconds": 0.0, "energy_wh": None}
-    assert world.hears("uploaded") == {"type": "uploaded", "run": 12, "round": 1, **costs}
+    assert uploaded == {"type": "uploaded", "run": 12, "round": 1, **costs}
     answer = world.engine.replies.get(timeout=DEADLINE)
     assert [answer[key] for key in ("run", "round", "fence", "examples")] == [12, 1, 7, 400]
     assert (json.loads(answer["metrics"]), answer["weights"]) == ({"train-loss": 0.5}, b"trained")

@@ -19,7 +19,7 @@ def test_an_answer_that_cannot_be_handed_in_is_kept_for_the_next_link(world):
 
 
 def test_an_answer_of_an_abandoned_round_is_not_handed_in_after_reconnecting(world, monkeypatch):
-    monkeypatch.setattr(connection, "RETRY_MOST", 60.0)
+    monkeypatch.setattr(connection, "HOPELESS", 60.0)
     worker = world.training(1)
     world.engine.failures["reply"] = [broken(retry=False)]
     worker.finish(1)

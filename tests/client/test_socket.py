@@ -278,6 +278,7 @@ def test_waits_double_up_to_the_longest_and_start_anew_after_success() -> None:
     assert waits[-1] == 30.0
     backoff.reset()
     assert backoff.next() == 0.2
+    assert Backoff(8.0, 30.0, draw=lambda low, high: high).next(3.0) == 3.0
     drawn = [Backoff(8.0, 30.0).next() for _ in range(200)]
     assert min(drawn) < 2.0
     assert max(drawn) > 6.0

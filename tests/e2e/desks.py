@@ -23,11 +23,11 @@ from fl_client import weights
 from fl_client.fleet import FleetError, FleetLink
 from fl_client.frames import Frame
 from fl_client.session import Session
-from fl_server import bus, evaluation, events, roles
+from fl_server import bus, evaluation, events, roles, spec
 from fl_server.flower import fleet, launch
 from fl_server.models import Device, Participation, TrainingJob
 from fl_server.selectors import runs as selectors
-from fl_server.services import checkpoints, jobs, participations, runs, scheduling, supervision
+from fl_server.services import checkpoints, estimates, jobs, participations, runs, scheduling, supervision
 from tests.server.world import person
 
 JOB_SECONDS = 120.0
@@ -171,9 +171,10 @@ class Company:
     def submit(self, **changes: Any) -> TrainingJob:
         count = {"min_devices": len(self.desks), "max_devices": len(self.desks)}
         participation = count | changes.pop("participation", {})
-        return jobs.create(
-            self.owner, "clothes", SPEC | {"participation": participation} | changes, submit=True
-        )
+        document = SPEC | {"participation": participation} | changes
+        # What Celery does first; until it is known, a job waits.
+        evaluation.estimate(estimates.needs_of(spec.parse(document)))
+        return jobs.create(self.owner, "clothes", document, submit=True)
 
     def work(self, job: TrainingJob) -> None:
         """What Celery does, until the job has ended."""

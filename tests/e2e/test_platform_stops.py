@@ -13,7 +13,8 @@ from tests.e2e.platform import Platform
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 GONE_SECONDS = {signal.SIGTERM: 25.0, signal.SIGKILL: 15.0}
-PROGRAMS = {"up", "web", "celery", "fl_server.flower.superlink", "flower-superexec", "flwr-serverapp"}
+FLOWER = {"fl_server.flower.superlink", "fl_server.flower.superexec", "flwr-serverapp"}
+PROGRAMS = {"up", "web", "celery", *FLOWER}
 
 
 @pytest.fixture(scope="module")

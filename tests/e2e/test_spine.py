@@ -105,6 +105,28 @@ def test_each_device_took_part_once_in_each_round(trained: Trained) -> None:
         assert part["bytes_up"] > 4 * 44_426
 
 
+def test_the_jobs_memory_was_estimated_before_it_started(trained: Trained) -> None:
+    assert 400_000_000 < trained.job.now()["memory_bytes"] < 1_000_000_000
+    assert "memory-unknown" not in {
+        event["code"] for event in trained.job.api.rows(f"jobs/{trained.job.number}/events")
+    }
+
+
+def test_a_round_tells_how_fast_its_devices_and_their_network_are(researcher: Api, trained: Trained) -> None:
+    def measured() -> list[dict[str, Any]]:
+        found = [device for device in researcher.rows("devices") if device["name"] in DESKS]
+        return [device for device in found if device["relative_speed"] and device["network_bytes_a_second"]]
+
+    until(lambda: len(measured()) == len(DESKS), "both devices were measured", 10)
+    assert all(0.05 < device["relative_speed"] < 2 for device in measured())
+
+
+def test_a_dry_run_knows_what_was_learned(researcher: Api, trained: Trained) -> None:
+    answer = researcher.post("jobs/dry-run", trained.job.now()["spec"])
+    assert (answer["starts"], answer["fit_now"], answer["memory"]) == ("now", len(DESKS), "estimated")
+    assert answer["expected_seconds"] > 0
+
+
 def test_the_best_checkpoint_loads_into_the_client_s_model(researcher: Api, trained: Trained) -> None:
     checkpoints = trained.job.checkpoints()
     assert set(checkpoints) == set(range(ROUNDS + 1))

@@ -6,23 +6,49 @@ import pytest
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from fl_server.models import AuditEvent, Device, EnrolmentCode, Policy, TrainingJob
+from fl_server.models import (
+    Alert,
+    AlertRule,
+    AuditEvent,
+    Delivery,
+    Device,
+    EnrolmentCode,
+    Notification,
+    Policy,
+    Quota,
+    TrainingJob,
+    Webhook,
+)
+from tests.server.test_contributions import given
 from tests.server.world import World
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
 
 OURS = [model for model in admin.site._registry if model._meta.app_label == "fl_server"]
-READ_ONLY = [model for model in OURS if model not in (EnrolmentCode, Policy)]
+READ_ONLY = [model for model in OURS if model not in (AlertRule, EnrolmentCode, Policy, Quota)]
 
 
 @pytest.fixture
 def staff(world: World) -> Client:
     world.admin.is_staff = True
     world.admin.save()
+    some_of_the_rest(world)
     client = Client()
     client.force_login(world.admin)
     return client
+
+
+def some_of_the_rest(world: World) -> None:
+    """A row of what the world has none of."""
+    told = Notification.objects.create(user=world.owner, kind="alert", title="Hot", fact="1")
+    Delivery.objects.create(notification=told, way="email")
+    Webhook.objects.create(user=world.owner, url="https://hooks.example/x", secret="never-shown")
+    rule = AlertRule.objects.create(metric="cpu", threshold=90, clear_below=80)
+    Quota.objects.create(user=world.researcher, max_devices=5)
+    given(world.owner, world.training)
+    Alert.objects.create(rule=rule, device=world.training, began_at=timezone.now(), value=95)
 
 
 def address(model: Any, page: str, *args: Any) -> str:
@@ -57,7 +83,7 @@ def test_lists_and_details_open_for_an_admin(staff: Client, model: Any) -> None:
     assert row is not None
     page = staff.get(address(model, "change", row.pk))
     assert page.status_code == 200
-    assert ('name="_save"' in page.content.decode()) == (model is Policy)
+    assert ('name="_save"' in page.content.decode()) == (model in (AlertRule, Policy, Quota))
 
 
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
@@ -127,6 +153,19 @@ def test_cancelling_jobs_goes_through_the_service(world: World, staff: Client) -
     assert (world.foreign.status, world.foreign.reason) == ("cancelled", "Cancelled by ada.")
 
 
+def test_pausing_and_resuming_jobs_goes_through_the_service(world: World, staff: Client) -> None:
+    answer = run(staff, TrainingJob, "pause", world.running, world.foreign, world.draft)
+    assert "2 paused or about to." in answer.content.decode()
+    assert "only queued jobs can" in answer.content.decode()
+    for job in (world.running, world.foreign):
+        job.refresh_from_db()
+    assert (world.running.pausing, world.foreign.status) == (True, "paused")
+    run(staff, TrainingJob, "resume", world.running, world.foreign)
+    for job in (world.running, world.foreign):
+        job.refresh_from_db()
+    assert (world.running.pausing, world.foreign.status) == (False, "queued")
+
+
 def test_making_a_code_leads_to_the_page_that_shows_it_once(staff: Client) -> None:
     assert staff.get(address(EnrolmentCode, "add"))["Location"] == reverse("enrol")
 
@@ -174,3 +213,59 @@ def test_rules_of_a_group_are_removed_there_and_the_company_s_are_not(staff: Cli
     assert staff.post(address(Policy, "delete", company.pk), {"post": "yes"}).status_code == 403
     assert list(Policy.objects.all()) == [company]
     assert AuditEvent.objects.get().action == "policy.remove"
+
+
+RULE = {"metric": "memory", "threshold": 95, "clear_below": 90, "minutes": 10, "enabled": "on"}
+
+
+def test_a_rule_of_alerts_is_made_changed_and_removed_with_its_alerts(staff: Client) -> None:
+    assert staff.post(address(AlertRule, "add"), RULE).status_code == 302
+    made = AlertRule.objects.get(metric="memory")
+    staff.post(address(AlertRule, "change", made.pk), {**RULE, "threshold": 92})
+    made.refresh_from_db()
+    assert made.threshold == 92
+    hot = AlertRule.objects.get(metric="cpu")
+    staff.post(address(AlertRule, "delete", hot.pk), {"post": "yes"})
+    assert not AlertRule.objects.filter(pk=hot.pk).exists()
+    actions = AuditEvent.objects.filter(action__startswith="alert-rule").values_list("action", flat=True)
+    assert sorted(actions) == ["alert-rule.change", "alert-rule.create", "alert-rule.remove"]
+
+
+def test_a_rule_that_would_never_end_is_refused_by_field(staff: Client) -> None:
+    page = staff.post(address(AlertRule, "add"), {**RULE, "clear_below": 96})
+    assert "it must be below the threshold" in page.content.decode()
+    assert AlertRule.objects.count() == 1
+
+
+def test_nobody_sees_the_address_or_the_secret_of_a_webhook(staff: Client) -> None:
+    hook = Webhook.objects.get()
+    for page in (address(Webhook, "changelist"), address(Webhook, "change", hook.pk)):
+        text = staff.get(page).content.decode()
+        assert "never-shown" not in text
+        assert "hooks.example" not in text
+
+
+def test_quotas_are_set_and_removed_and_both_are_noted(staff: Client, world: World) -> None:
+    wanted = {"user": world.viewer.pk, "group": "", "max_running_jobs": 2, "max_devices": ""}
+    assert staff.post(address(Quota, "add"), wanted).status_code == 302
+    quota = Quota.objects.get(user=world.viewer)
+    assert (quota.max_running_jobs, quota.max_devices) == (2, None)
+    changed = staff.post(address(Quota, "change", quota.pk), {"max_running_jobs": "", "max_devices": 7})
+    assert changed.status_code == 302
+    quota.refresh_from_db()
+    assert (quota.max_running_jobs, quota.max_devices) == (None, 7)
+    assert staff.post(address(Quota, "delete", quota.pk), {"post": "yes"}).status_code == 302
+    assert not Quota.objects.filter(user=world.viewer).exists()
+    noted = AuditEvent.objects.filter(target="user:vera", actor=world.admin)
+    assert sorted(noted.values_list("action", flat=True)) == ["quota.remove", "quota.set", "quota.set"]
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_a_quota_of_nobody_or_of_two_is_refused_with_a_sentence(
+    staff: Client, world: World, both: bool
+) -> None:
+    group = world.viewer.groups.get()
+    whose = {"user": world.viewer.pk, "group": group.pk} if both else {"user": "", "group": ""}
+    page = staff.post(address(Quota, "add"), whose | {"max_devices": 7})
+    assert page.status_code == 200
+    assert "of a user or of a group" in page.content.decode()

@@ -120,3 +120,22 @@ def test_the_page_costs_the_same_queries_however_long_its_past_is(
     client = browser(world.admin)
     with django_assert_max_num_queries(20):
         client.get(reverse("device", args=(world.training.pk,)))
+
+
+@pytest.mark.parametrize(("who", "sees"), [("owner", True), ("admin", True), ("viewer", False)])
+def test_the_week_of_a_machine_is_shown_to_its_owner_and_admins_only(
+    world: World, who: str, sees: bool
+) -> None:
+    assert "When it is free" not in page(world.people[who], world.training)
+    Device.objects.filter(pk=world.training.pk).update(free_hours=[0.25] * 168)
+    shown = page(world.people[who], world.training)
+    assert ("25.0 % of the week" in shown) is sees
+    assert shown.count("<rect") == (168 if sees else 0)
+
+
+def test_speed_and_network_are_shown_once_they_were_measured(world: World) -> None:
+    assert page(world.viewer, world.training).count("not measured") == 2
+    Device.objects.filter(pk=world.training.pk).update(relative_speed=1.536, network_bytes_a_second=12.34e6)
+    shown = page(world.viewer, world.training)
+    assert "1.5 × the median" in shown
+    assert "12.3 MB/s" in shown

@@ -15,6 +15,7 @@ from constellation_web.asgi import application
 from fl_server import events
 from fl_server.consumers import live
 from fl_server.models import TrainingJob
+from fl_server.services import notifications
 from tests.server.world import World
 from tests.sockets import Socket
 
@@ -66,12 +67,12 @@ async def tell(publish: Callable[..., None], *args: Any, **facts: Any) -> None:
 
 
 TOPICS = {
-    "": {"jobs": 4401, "job": 4401, "devices": 4401},
-    "outsider": {"jobs": 4403, "job": 4403, "devices": 4403},
-    "owner": {"jobs": 4403, "job": 4403, "devices": 0},
-    "viewer": {"jobs": 0, "job": 0, "devices": 0},
-    "researcher": {"jobs": 0, "job": 0, "devices": 0},
-    "admin": {"jobs": 0, "job": 0, "devices": 0},
+    "": {"jobs": 4401, "job": 4401, "devices": 4401, "me": 4401},
+    "outsider": {"jobs": 4403, "job": 4403, "devices": 4403, "me": 4403},
+    "owner": {"jobs": 4403, "job": 4403, "devices": 0, "me": 0},
+    "viewer": {"jobs": 0, "job": 0, "devices": 0, "me": 0},
+    "researcher": {"jobs": 0, "job": 0, "devices": 0, "me": 0},
+    "admin": {"jobs": 0, "job": 0, "devices": 0, "me": 0},
 }
 
 
@@ -80,7 +81,7 @@ def test_each_person_may_listen_to_what_the_table_says(world: World, person: str
     client = logged_in(world.people.get(person))
 
     async def check() -> dict[str, int]:
-        names = {"jobs": "jobs", "job": f"job-{world.running.pk}", "devices": "devices"}
+        names = {"jobs": "jobs", "job": f"job-{world.running.pk}", "devices": "devices", "me": "me"}
         return {name: await outcome(client, topic) for name, topic in names.items()}
 
     assert asyncio.run(check()) == TOPICS[person]
@@ -101,6 +102,25 @@ def test_a_foreign_origin_is_refused(world: World) -> None:
 
     with pytest.raises(AssertionError, match=r"websocket\.close"):
         asyncio.run(check())
+
+
+@pytest.mark.parametrize("topic", ["me", "devices"])
+def test_the_bell_rings_on_every_live_page_of_the_person_and_nobody_else(world: World, topic: str) -> None:
+    mine, another = logged_in(world.owner), logged_in(world.admin)
+
+    async def check() -> list[dict[str, Any]]:
+        async with listening(mine, topic) as socket, listening(another, topic) as other:
+            first = await socket.hear()
+            await other.hear()
+            await tell(notifications.tell, world.owner, "alert", "Hot", fact="1")
+            second = await socket.hear()
+            assert await socket.receive_nothing(0.2)
+            assert await other.receive_nothing(0.1)
+            return [first, second]
+
+    first, second = asyncio.run(check())
+    assert (first["event"], first["unread"]) == ("hello", 0)
+    assert second == {"event": "notification", "unread": 1}
 
 
 def test_a_job_s_events_arrive_in_order_on_its_topic_and_no_other(world: World) -> None:

@@ -33,20 +33,49 @@ ACCESS: dict[str, tuple[str, int, int, int, int, int, int]] = {
     "job-rows": ("get", LOGIN, 404, 404, 200, 200, 200),
     "job-new": ("get", LOGIN, 403, DEVICES, 403, 200, 200),
     "job-options": ("get", LOGIN, 404, 404, 404, 200, 200),
+    "job-dry-run": ("post", LOGIN, 404, 404, 404, 200, 200),
     "job": ("get", LOGIN, 404, 404, 200, 200, 200),
     "job-head": ("get", LOGIN, 404, 404, 200, 200, 200),
     "job-board": ("get", LOGIN, 404, 404, 200, 200, 200),
     "job-history": ("get", LOGIN, 404, 404, 200, 200, 200),
     "job-series": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "job-timeline": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "job-submit": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "job-pause": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "job-resume": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "job-copy": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "job-rerun": ("post", LOGIN, 404, 404, 403, 302, 302),
     "job-cancel": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "schedules": ("get", LOGIN, 403, DEVICES, 200, 200, 200),
+    "schedule-new": ("get", LOGIN, 403, DEVICES, 403, 200, 200),
+    "schedule-preview": ("get", LOGIN, 404, 404, 404, 200, 200),
+    "schedule": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "schedule-edit": ("get", LOGIN, 404, 404, 403, 200, 200),
+    "schedule-pause": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "schedule-enable": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "schedule-run": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "schedule-remove": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "job-compare": ("get", LOGIN, 404, 404, 200, 200, 200),
+    "checkpoint-pin": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "checkpoint-unpin": ("post", LOGIN, 404, 404, 403, 302, 302),
+    "contributions": ("get", LOGIN, 403, 200, 200, 200, 200),
     "devices": ("get", LOGIN, 403, 200, 200, 200, 200),
     "device-cards": ("get", LOGIN, 404, 200, 200, 200, 200),
     "device": ("get", LOGIN, 404, 200, 200, 200, 200),
     "device-facts": ("get", LOGIN, 404, 200, 200, 200, 200),
     "device-approve": ("post", LOGIN, 404, 403, 403, 403, 302),
+    "device-release": ("post", LOGIN, 404, 403, 403, 403, 302),
     "device-revoke": ("post", LOGIN, 404, 302, 403, 403, 302),
     "device-log": ("post", LOGIN, 404, 302, 403, 403, 302),
     "device-replace": ("post", LOGIN, 404, 404, 404, 404, 404),
+    "notifications": ("get", LOGIN, 403, 200, 200, 200, 200),
+    "notification-rows": ("get", LOGIN, 404, 200, 200, 200, 200),
+    "notification-read": ("post", LOGIN, 404, 302, 302, 302, 302),
+    "notification-open": ("post", LOGIN, 404, 404, 404, 404, 404),
+    "notification-choices": ("get", LOGIN, 403, 200, 200, 200, 200),
+    "webhook": ("post", LOGIN, 404, 400, 400, 400, 400),
+    "webhook-test": ("post", LOGIN, 404, 404, 404, 404, 404),
+    "webhook-remove": ("post", LOGIN, 404, 404, 404, 404, 404),
     "policy": ("get", LOGIN, 403, 200, 200, 200, 200),
     "policy-company": ("get", LOGIN, 403, DEVICES, 403, 403, 200),
     "policy-group-new": ("get", LOGIN, 403, DEVICES, 403, 403, 200),
@@ -63,11 +92,16 @@ def address(name: str, world: World) -> str:
         "job-options": {"part": "strategy"},
         "device-approve": {"pk": world.pending.pk},
         "enrol-revoke": {"pk": world.code.pk},
+        "notification-open": {"pk": 4711},
+        "checkpoint-pin": {"pk": world.checkpoint.pk},
+        "checkpoint-unpin": {"pk": world.checkpoint.pk},
     }
-    if (name.startswith("job-") and name not in ("job-rows", "job-new")) or name == "job":
+    if (name.startswith("job-") and name not in ("job-rows", "job-new", "job-dry-run")) or name == "job":
         kwargs.setdefault(name, {"pk": world.running.pk})
     if (name.startswith("device-") and name != "device-cards") or name == "device":
         kwargs.setdefault(name, {"pk": world.training.pk})
+    if name.startswith("schedule") and name not in ("schedules", "schedule-new", "schedule-preview"):
+        kwargs[name] = {"pk": world.schedule.pk}
     if name in ("policy-group", "policy-group-remove"):
         policy, _ = Policy.objects.get_or_create(label_name="room", label_value="lab")
         kwargs[name] = {"pk": policy.pk}
@@ -93,7 +127,11 @@ def test_a_page_answers_each_person_as_the_table_says(world: World, name: str, p
 
 
 @pytest.mark.parametrize(
-    "name", ["job-cancel", "device-approve", "device-revoke", "policy-group-remove", "enrol-revoke"]
+    "name",
+    [
+        *("job-submit", "job-pause", "job-resume", "job-copy", "job-rerun", "job-cancel"),
+        *("device-approve", "device-revoke", "policy-group-remove", "enrol-revoke"),
+    ],
 )
 def test_a_page_that_changes_something_refuses_get_and_a_missing_csrf_token(world: World, name: str) -> None:
     assert browser(world.admin).get(address(name, world)).status_code == 405

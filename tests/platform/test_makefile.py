@@ -22,7 +22,7 @@ def test_make_alone_says_what_there_is() -> None:
     shown = make()
     assert shown.returncode == 0, shown.stderr
     names = [line.split()[1] for line in shown.stdout.splitlines()]
-    assert names == ["help", "demo", "up", "test", "lint", "bench", "client", "clean"]
+    assert names == ["help", "demo", "up", "test", "faults", "lint", "bench", "client", "clean"]
     assert make("help").stdout == shown.stdout
 
 

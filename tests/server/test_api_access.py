@@ -21,7 +21,10 @@ SIGNED_IN = (401, 200, 200, 200, 200, 200)
 INVALID = (400,) * 6
 UNSIGNED = (401,) * 6
 
+WITH_ROLE = (401, 403, 200, 200, 200, 200)
+NEW_RULE = {"metric": "memory", "threshold": 95, "clear_below": 90}
 NEW_JOB = {"name": "A job", "spec": SPEC}
+NEW_SCHEDULE = {**NEW_JOB, "kind": "cron", "cron": "30 2 * * *"}
 # There is no such device; who may replace one that there is stands in test_replacement.py.
 REPLACED = {"old": "00000000-0000-0000-0000-000000000000"}
 # method, route, the attribute of the world whose key it takes, body, status for each of ROLES
@@ -38,15 +41,37 @@ TABLE: list[tuple[str, str, str, Any, tuple[int, ...]]] = [
     ("GET", "job-list", "", None, OBSERVERS),
     ("POST", "job-list", "", NEW_JOB, (401, 403, 403, 403, 201, 201)),
     ("POST", "job-validate", "", SPEC, (401, 403, 403, 403, 200, 200)),
+    ("POST", "job-dry-run", "", SPEC, (401, 403, 403, 403, 200, 200)),
     ("GET", "job-detail", "running", None, OBSERVED),
     ("POST", "job-submit", "draft", None, (401, 404, 404, 403, 200, 200)),
     ("POST", "job-cancel", "draft", None, (401, 404, 404, 403, 200, 200)),
+    ("POST", "job-pause", "running", {"now": False}, (401, 404, 404, 403, 200, 200)),
+    # It is not paused.
+    ("POST", "job-resume", "running", None, (401, 404, 404, 403, 409, 409)),
+    ("POST", "job-clone", "running", {}, (401, 404, 404, 403, 201, 201)),
+    ("POST", "job-rerun", "running", None, (401, 404, 404, 403, 201, 201)),
+    ("GET", "job-events", "running", None, OBSERVED),
     ("GET", "job-metrics", "running", None, OBSERVED),
     ("GET", "job-rounds", "running", None, OBSERVED),
     ("GET", "job-participations", "running", None, OBSERVED),
     ("GET", "job-checkpoints", "running", None, OBSERVED),
     ("GET", "checkpoint-detail", "checkpoint", None, OBSERVED),
     ("GET", "checkpoint-download", "checkpoint", None, OBSERVED),
+    ("GET", "schedule-list", "", None, OBSERVERS),
+    ("POST", "schedule-list", "", NEW_SCHEDULE, (401, 403, 403, 403, 201, 201)),
+    ("GET", "schedule-detail", "schedule", None, OBSERVED),
+    ("PATCH", "schedule-detail", "schedule", {"name": "Other"}, (401, 404, 404, 403, 200, 200)),
+    ("DELETE", "schedule-detail", "schedule", None, (401, 404, 404, 403, 204, 204)),
+    ("POST", "schedule-pause", "schedule", None, (401, 404, 404, 403, 200, 200)),
+    # It is enabled already.
+    ("POST", "schedule-enable", "schedule", None, (401, 404, 404, 403, 409, 409)),
+    ("POST", "schedule-run", "schedule", None, (401, 404, 404, 403, 201, 201)),
+    ("POST", "checkpoint-pin", "checkpoint", None, (401, 404, 404, 403, 200, 200)),
+    ("POST", "checkpoint-unpin", "checkpoint", None, (401, 404, 404, 403, 200, 200)),
+    # There are no such two; who may compare two that there are stands in test_api_checkpoints.py.
+    ("GET", "checkpoint-compare", "", None, (401, 404, 404, 404, 404, 404)),
+    ("GET", "contribution-list", "", None, (401, 403, 200, 200, 200, 200)),
+    ("GET", "contribution-export", "", None, (401, 403, 200, 200, 200, 200)),
     ("GET", "device-list", "", None, (401, 403, 200, 200, 200, 200)),
     ("GET", "device-detail", "training", None, (401, 404, 200, 200, 200, 200)),
     ("PATCH", "device-detail", "training", {"labels": {"room": "hall"}}, (401, 404, 403, 403, 403, 200)),
@@ -57,6 +82,7 @@ TABLE: list[tuple[str, str, str, Any, tuple[int, ...]]] = [
     ("POST", "device-logs", "training", None, (401, 404, 202, 403, 403, 202)),
     ("POST", "device-replace", "training", REPLACED, (401, 404, 404, 404, 404, 404)),
     ("POST", "device-approve", "pending", None, (401, 404, 403, 403, 403, 200)),
+    ("POST", "device-release", "training", None, (401, 404, 403, 403, 403, 409)),
     ("POST", "device-revoke", "pending", {}, (401, 404, 200, 403, 403, 200)),
     ("GET", "code-list", "", None, (401, 403, 200, 403, 403, 200)),
     ("POST", "code-list", "", {"label": "New"}, (401, 403, 201, 403, 403, 201)),
@@ -67,6 +93,21 @@ TABLE: list[tuple[str, str, str, Any, tuple[int, ...]]] = [
     ("GET", "policy-schema", "", None, SIGNED_IN),
     ("PUT", "policy-group", "", {}, (401, 403, 403, 403, 403, 200)),
     ("DELETE", "policy-group", "", None, (401, 403, 403, 403, 403, 404)),
+    ("GET", "notification-list", "", None, WITH_ROLE),
+    ("GET", "notification-unread", "", None, WITH_ROLE),
+    ("POST", "notification-read", "", {}, WITH_ROLE),
+    ("GET", "notification-choices", "", None, WITH_ROLE),
+    ("PUT", "notification-choices", "", {}, WITH_ROLE),
+    ("GET", "notification-deliveries", "", None, WITH_ROLE),
+    ("GET", "webhook", "", None, (401, 403, 404, 404, 404, 404)),
+    ("PUT", "webhook", "", {"url": "https://hooks.example/x"}, WITH_ROLE),
+    ("DELETE", "webhook", "", None, (401, 403, 404, 404, 404, 404)),
+    ("POST", "webhook-test", "", None, (401, 403, 404, 404, 404, 404)),
+    ("GET", "alert-list", "", None, WITH_ROLE),
+    ("GET", "alert-rule-list", "", None, (401, 403, 403, 403, 403, 200)),
+    ("POST", "alert-rule-list", "", NEW_RULE, (401, 403, 403, 403, 403, 201)),
+    ("PATCH", "alert-rule-detail", "", {}, (401, 403, 403, 403, 403, 404)),
+    ("DELETE", "alert-rule-detail", "", None, (401, 403, 403, 403, 403, 404)),
     ("GET", "health", "", None, PUBLIC),
     ("GET", "status", "", None, OBSERVERS),
     ("POST", "enrolment-join", "", {}, INVALID),
@@ -80,7 +121,11 @@ TABLE: list[tuple[str, str, str, Any, tuple[int, ...]]] = [
 # Pages of Django, which know sessions only; their own tests show who gets in.
 PAGES = {"docs"}
 # What stands in an address beside keys.
-WORDS = {"policy-group": ("room", "lab")}
+WORDS: dict[str, tuple[Any, ...]] = {
+    "policy-group": ("room", "lab"),
+    "alert-rule-detail": (4711,),
+    "checkpoint-compare": (4711, 4712),
+}
 CASES = [
     pytest.param(method, route, key, body, role, status, id=f"{role} {method} {route}")
     for method, route, key, body, statuses in TABLE

@@ -97,6 +97,7 @@ def test_tokens_of_somebody_who_left_are_worthless(rosa: Any, world: World, chan
     if change == "deleted":
         world.running.delete()
         world.draft.delete()
+        world.schedule.delete()
         rosa.delete()
     else:
         get_user_model().objects.filter(pk=rosa.pk).update(is_active=False)

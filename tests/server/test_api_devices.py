@@ -194,3 +194,14 @@ def test_the_status_counts_devices_jobs_and_runs(world: World) -> None:
         "idle": 2,
     }
     assert (shown["queued_jobs"], shown["running_jobs"], shown["active_runs"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("who", "sees"), [("owner", True), ("admin", True), ("viewer", False)])
+def test_when_a_machine_is_free_is_told_to_its_owner_and_admins_only(
+    world: World, who: str, sees: bool
+) -> None:
+    measured = {"relative_speed": 1.5, "network_bytes_a_second": 2e6}
+    Device.objects.filter(pk=world.training.pk).update(**measured, free_hours=[0.25] * 168)
+    shown = client(world.people[who]).get(f"{DEVICES}/{world.training.pk}").json()
+    assert shown["free_hours"] == ([0.25] * 168 if sees else [])
+    assert {name: shown[name] for name in measured} == measured

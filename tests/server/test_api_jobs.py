@@ -1,9 +1,11 @@
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from fl_server import roles
 from fl_server.models import AuditEvent, TrainingJob
@@ -100,6 +102,75 @@ def test_cancelling_gives_the_reason_and_works_once(world: World) -> None:
     assert rosa.post(f"{JOBS}/{world.running.pk}/cancel").status_code == 409
 
 
+def test_a_job_pauses_after_its_round_or_at_once_and_is_resumed(world: World) -> None:
+    rosa, address = client(world.researcher), f"{JOBS}/{world.running.pk}"
+    asked = rosa.post(f"{address}/pause").json()
+    assert (asked["status"], asked["phase"], asked["pausing"]) == ("running", "running", True)
+    assert rosa.post(f"{address}/pause", {"now": False}, format="json").status_code == 409
+    paused = rosa.post(f"{address}/pause", {"now": True}, format="json").json()
+    assert (paused["status"], paused["phase"], paused["reason_code"]) == ("paused", "paused", "paused")
+    assert paused["headline"]["devices"] == 0
+    resumed = rosa.post(f"{address}/resume").json()
+    assert (resumed["status"], resumed["reason"]) == ("queued", "")
+    assert rosa.get(JOBS, {"status": "paused"}).json()["count"] == 0
+    assert rosa.post(f"{address}/pause", {"now": "maybe"}, format="json").status_code == 400
+
+
+def test_a_copy_is_a_draft_and_a_rerun_is_queued(world: World) -> None:
+    rosa, address = client(world.researcher), f"{JOBS}/{world.foreign.pk}"
+    answer = rosa.post(f"{address}/clone", {"name": "Mine"}, format="json")
+    copy = answer.json()
+    assert (answer.status_code, answer["Location"]) == (201, f"{JOBS}/{copy['id']}")
+    assert (copy["status"], copy["phase"], copy["name"], copy["owner"]) == ("draft", "draft", "Mine", "rosa")
+    assert copy["cloned_from"] == world.foreign.pk
+    again = rosa.post(f"{address}/rerun").json()
+    assert (again["status"], again["name"]) == ("queued", "Somebody else's (copy)")
+
+
+def test_a_job_begins_with_the_weights_of_a_checkpoint_of_the_same_model(world: World) -> None:
+    rosa, start = client(world.researcher), world.checkpoint.pk
+    copy = rosa.post(f"{JOBS}/{world.running.pk}/clone", {"start_checkpoint": start}, format="json")
+    assert copy.json()["start_checkpoint"] == start
+    assert submit(world.researcher, start_checkpoint=start).json()["start_checkpoint"] == start
+    other = submit(world.researcher, spec=SPEC | {"model": {"name": "2nn"}}, start_checkpoint=start)
+    assert (other.status_code, other.json()["error"]["field"]) == (400, "start_checkpoint")
+    unknown = submit(world.researcher, start_checkpoint=10**9)
+    assert (unknown.status_code, unknown.json()["error"]["field"]) == (400, "start_checkpoint")
+
+
+def test_a_job_may_wait_for_its_time(world: World) -> None:
+    at = (timezone.now() + timedelta(hours=5)).replace(microsecond=0)
+    made = submit(world.researcher, start_at=at.isoformat()).json()
+    assert (made["status"], datetime.fromisoformat(made["not_before"])) == ("queued", at)
+    draft = f"{JOBS}/{world.draft.pk}/submit"
+    far = client(world.researcher).post(draft, {"start_at": "2999-01-01T00:00:00Z"}, format="json")
+    assert (far.status_code, far.json()["error"]["field"]) == (400, "start_at")
+    queued = client(world.researcher).post(draft, {"start_at": at.isoformat()}, format="json").json()
+    assert datetime.fromisoformat(queued["not_before"]) == at
+
+
+def test_every_move_of_a_job_can_be_read_with_who_made_it(world: World) -> None:
+    rosa, address = client(world.researcher), f"{JOBS}/{world.draft.pk}"
+    rosa.post(f"{address}/submit")
+    rosa.post(f"{address}/pause")
+    rosa.post(f"{address}/cancel")
+    moves = client(world.viewer).get(f"{address}/events").json()["results"]
+    assert [(m["status"], m["code"], m["actor"], m["run"]) for m in moves] == [
+        ("queued", "submitted", "rosa", None),
+        ("paused", "paused", "rosa", None),
+        ("cancelled", "cancelled", "rosa", None),
+    ]
+    assert moves[0]["sentence"]
+    assert rosa.get(address).json()["phase"] == "finished"
+
+
+def test_a_job_that_was_submitted_is_not_submitted_again_whatever_became_of_it(world: World) -> None:
+    rosa = client(world.researcher)
+    assert rosa.post(f"{JOBS}/{world.running.pk}/submit").status_code == 409
+    rosa.post(f"{JOBS}/{world.running.pk}/pause", {"now": True}, format="json")
+    assert rosa.post(f"{JOBS}/{world.running.pk}/submit").status_code == 409
+
+
 def test_the_head_line_counts_rounds_and_shows_the_last_evaluation(world: World) -> None:
     assert client(world.viewer).get(f"{JOBS}/{world.running.pk}").json()["headline"] == {
         "rounds": 5,
@@ -180,7 +251,7 @@ def test_a_job_without_rounds_has_empty_metrics(world: World) -> None:
     assert charts["evaluation"] == {}
 
 
-@pytest.mark.parametrize("end", ["", "/rounds", "/participations", "/checkpoints", "/metrics"])
+@pytest.mark.parametrize("end", ["", "/rounds", "/participations", "/checkpoints", "/metrics", "/events"])
 def test_a_job_that_does_not_exist_is_not_found(world: World, end: str) -> None:
     for number in (999_999, 10**30):
         assert client(world.admin).get(f"{JOBS}/{number}{end}").status_code == 404

@@ -126,20 +126,3 @@ def test_a_device_that_returns_in_time_is_simply_there_again(world: World) -> No
     assert AuditEvent.objects.filter(action="device.back").count() == 1
     cleanup.sweep(timezone.now() + 20 * DAY)
     assert Device.objects.get(pk=mine.pk).status == Device.Status.APPROVED
-
-
-@pytest.mark.parametrize(("silent", "released"), [(60, 0), (301, 1)])
-def test_a_reserved_device_that_is_silent_for_long_is_given_back(
-    world: World, silent: float, released: int
-) -> None:
-    Reservation.objects.update(reserved_at=timezone.now() - timedelta(hours=1))
-    away(world.training, silent / 86_400)
-    assert cleanup.release_silent() == released
-    assert Reservation.objects.filter(released_at__isnull=False).count() == released
-    assert world.running.runs.get().status == "running"
-    assert cleanup.release_silent() == 0
-
-
-def test_a_fresh_reservation_is_not_taken_back_at_once(world: World) -> None:
-    away(world.training, 1)
-    assert cleanup.release_silent() == 0

@@ -18,6 +18,7 @@ PLACES = {
     "fail": 1,
     "finish": 2,
     "on_unable": 0,
+    "try_finish": 2,
 }
 # Seen by the owner alone, as the exit codes of the command line.
 NOT_SENT = {"link_errors.py"}

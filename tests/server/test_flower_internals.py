@@ -16,7 +16,7 @@ from flwr.superlink.federation import NoOpFederationManager
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from constellation_web.gateway import ROUTES
-from fl_server.flower import engine, superlink
+from fl_server.flower import engine, superexec, superlink
 
 CLIENT = (
     "flwr.app.message.remove_content_from_message",
@@ -109,3 +109,10 @@ def test_only_requests_of_the_control_api_pass_its_middleware(path, within):
     chosen = superlink.OnControlOnly(note("around"), lambda app: note("within"))
     asyncio.run(chosen({"type": "http", "path": path}, None, None))
     assert passed == ["within" if within else "around"]
+
+
+def test_the_superexecs_parts_are_where_the_launcher_replaces_them():
+    stock = superexec.run_superexec
+    assert {"get_executor", "AutoExecPlugin"} <= set(vars(stock))
+    assert superexec.flower_superexec.__globals__["run_superexec"].__globals__ is vars(stock)
+    assert "executor.reconcile()" in inspect.getsource(stock.run_superexec)

@@ -1,11 +1,13 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from fl_server import roles
 from fl_server.exceptions import Conflict, InvalidInput, InvalidSpec, NotAllowed
-from fl_server.models import AuditEvent, TrainingJob
-from fl_server.services import jobs
+from fl_server.models import AuditEvent, JobEvent, TrainingJob
+from fl_server.services import jobs, scheduling
 from tests.server import cluster, world
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
@@ -89,6 +91,29 @@ def test_a_draft_is_submitted_once() -> None:
     with pytest.raises(Conflict):
         jobs.submit(job, owner)
     assert AuditEvent.objects.filter(action="job.submit").count() == 1
+
+
+def test_a_job_starts_at_its_time_and_not_before() -> None:
+    cluster.idle("desk")
+    job = draft(cluster.researcher())
+    at = timezone.now() + timedelta(hours=2)
+    jobs.submit(job, cluster.researcher(), start_at=at)
+    assert (job.status, job.not_before) == (Status.QUEUED, at)
+    assert JobEvent.objects.get(job=job).sentence == f"Starts on {at:%d %B %Y at %H:%M %Z} at the earliest."
+    assert scheduling.claim_next() == []
+
+
+def test_a_time_that_is_past_means_at_once() -> None:
+    job = draft(cluster.researcher(), submit=True, start_at=timezone.now() - timedelta(hours=2))
+    assert job.not_before is None or job.not_before > timezone.now()
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.DRAFT}))
+def test_only_a_draft_is_submitted(status: str) -> None:
+    job = world.job(cluster.researcher(), "Clothes", status)
+    with pytest.raises(Conflict, match=f"is {status}"):
+        jobs.submit(job, cluster.researcher())
+    assert TrainingJob.objects.get().status == status
 
 
 @pytest.mark.parametrize("action", [jobs.submit, jobs.cancel])

@@ -143,3 +143,11 @@ def test_the_new_device_keeps_working_under_its_own_key(world: World, new: Devic
     found = Device.objects.get(pk=new.pk)
     assert (found.identity_key, found.node_key) == before
     assert found.enrolled_at > timezone.now() - timedelta(minutes=5)
+
+
+def test_what_the_platform_learned_of_the_machine_holds_on(world: World, new: Device) -> None:
+    learnt = {"relative_speed": 1.5, "network_bytes_a_second": 2e6, "free_hours": [0.7] * 168}
+    Device.objects.filter(pk=world.training.pk).update(**learnt)
+    replacement.replace(world.training, new, world.admin)
+    new.refresh_from_db()
+    assert {name: getattr(new, name) for name in learnt} == learnt

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from fl_server import spec
 from fl_server.exceptions import Conflict
 from fl_server.models import Participation, Reservation, Run, TrainingJob
 from fl_server.selectors import runs as selectors
@@ -12,6 +13,7 @@ from tests.server import cluster
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
 
 JobStatus = TrainingJob.Status
+ATTEMPTS = spec.Stopping().attempts
 
 
 def of(kind: str, heard: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -148,13 +150,16 @@ def test_a_run_that_completes_after_its_job_was_cancelled_tells_no_other_end() -
 def test_a_passing_fault_puts_the_job_back_in_the_queue_until_the_last_attempt(code: str) -> None:
     cluster.idle("desk")
     job = cluster.queued()
-    for attempt in range(1, runs.MAX_ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS + 1):
         run = cluster.claimed(job)
         assert run.number == attempt
-        runs.fail(run, code, f"attempt {attempt}")
+        runs.fail(run, code, f"Attempt {attempt}.")
         job.refresh_from_db()
-        assert job.status == (JobStatus.FAILED if attempt == runs.MAX_ATTEMPTS else JobStatus.QUEUED)
-    assert (job.reason_code, job.reason) == (code, f"attempt {runs.MAX_ATTEMPTS}")
+        assert job.status == (JobStatus.FAILED if attempt == ATTEMPTS else JobStatus.QUEUED)
+    assert (job.reason_code, job.reason) == (
+        code,
+        f"Attempt {ATTEMPTS}. This was attempt {ATTEMPTS} of {ATTEMPTS} without a new round.",
+    )
     assert not Reservation.objects.filter(released_at__isnull=True).exists()
 
 
@@ -162,7 +167,7 @@ def test_each_attempt_waits_longer_for_the_next() -> None:
     cluster.idle("desk")
     job = cluster.queued()
     pauses = []
-    for _ in range(runs.MAX_ATTEMPTS - 1):
+    for _ in range(ATTEMPTS - 1):
         run = cluster.claimed(job)
         before = timezone.now()
         runs.fail(run, "serverapp-lost", "gone")
@@ -186,7 +191,7 @@ def test_only_attempts_without_a_new_round_count() -> None:
     cluster.idle("desk")
     job = cluster.queued()
     now = timezone.now()
-    for number in range(1, 2 * runs.MAX_ATTEMPTS):
+    for number in range(1, 2 * ATTEMPTS):
         run = cluster.claimed(job)
         run.rounds.create(job=job, number=number, started_at=now, finished_at=now)
         runs.fail(run, "serverapp-lost", "gone")

@@ -1,58 +1,17 @@
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
-from fl_server import reasons
 from fl_server.models import Device, Reservation, Run, TrainingJob
+from fl_server.placement import explaining
 from fl_server.services import runs, scheduling
 from tests.server import cluster
-from tests.server.cluster import idle, idle_devices, queued, wanted
+from tests.server.cluster import idle, idle_devices, queued
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
 
 Status = TrainingJob.Status
-
-
-def ago(seconds: float) -> Any:
-    return timezone.now() - timedelta(seconds=seconds)
-
-
-def needs(**requirements: Any) -> dict[str, Any]:
-    return {"requirements": requirements}
-
-
-@pytest.mark.parametrize(
-    ("facts", "asked", "reason"),
-    [
-        ({}, {}, ""),
-        ({"status": Device.Status.PENDING}, {}, "waits for approval"),
-        ({"status": Device.Status.REVOKED}, {}, "was revoked"),
-        ({"node_id": ""}, {}, "is not yet registered with the engine"),
-        ({"last_seen": None}, {}, "is offline"),
-        ({"last_seen": ago(3600)}, {}, "is offline"),
-        ({"disconnected_at": timezone.now() + timedelta(hours=1)}, {}, "is offline"),
-        ({"disconnected_at": ago(60)}, {}, ""),
-        ({"may_train": False, "decision_codes": ["paused"]}, {}, "is paused by its owner"),
-        ({"may_train": False, "decision_reason": "Doom is running"}, {}, reasons.UNKNOWN),
-        ({"may_start": False, "decision_codes": ["no-new-work"]}, {}, reasons.GENERAL["no-new-work"]),
-        ({"hardware": {**cluster.HARDWARE, "gpus": []}}, needs(gpu=True), "has no GPU"),
-        ({"hardware": {}}, needs(gpu=True), "has no GPU"),
-        ({}, needs(gpu=True), ""),
-        ({}, needs(min_cores=8), ""),
-        ({}, needs(min_cores=9), "has fewer than 9 cores"),
-        ({}, needs(min_ram_gb=16), ""),
-        ({}, needs(min_ram_gb=16.5), "has less than 16.5 GB of memory"),
-        ({}, needs(labels={"room": "lab"}), "lacks a label that the job asks for"),
-        ({"labels": {"room": "hall"}}, needs(labels={"room": "lab"}), "lacks a label that the job asks for"),
-        ({"labels": {"room": "lab", "floor": "2"}}, needs(labels={"room": "lab"}), ""),
-        ({"hardware": {}}, {}, ""),
-    ],
-)
-def test_a_device_that_cannot_take_a_job_has_a_reason(facts: Any, asked: Any, reason: str) -> None:
-    assert scheduling.unfit_reason(idle("desk", **facts), wanted(**asked)) == reason
 
 
 def test_a_reserved_device_works_on_another_run() -> None:
@@ -83,6 +42,7 @@ def test_a_declared_count_of_partitions_is_kept() -> None:
 def test_a_job_that_waits_says_how_many_devices_it_needs_and_why_each_does_not_fit() -> None:
     idle("desk-1")
     idle("desk-2", may_train=False, decision_codes=["on-battery"])
+    idle("desk-3", last_seen=None)
     idle("gone", status=Device.Status.REVOKED)
     job = queued(participation={"min_devices": 3})
     assert scheduling.claim_next() == []
@@ -92,18 +52,21 @@ def test_a_job_that_waits_says_how_many_devices_it_needs_and_why_each_does_not_f
         "sentence": "Waits for devices: 3 needed, 1 fit now.",
         "needed": 3,
         "fit": 1,
-        "unfit": {"desk-2": "runs on battery"},
+        "unfit": {"desk-2": "runs on battery", "desk-3": "is offline"},
         "unfit_more": 0,
+        "position": 1,
+        "give_up_at": None,
+        "then": "",
     }
 
 
 def test_of_many_unfit_devices_the_first_are_named_and_the_rest_counted() -> None:
-    for number in range(scheduling.SHOWN_REASONS + 3):
+    for number in range(explaining.SHOWN_REASONS + 3):
         idle(f"desk-{number:02d}", may_train=False)
     job = queued()
     scheduling.claim_next()
     job.refresh_from_db()
-    assert len(job.waiting["unfit"]) == scheduling.SHOWN_REASONS
+    assert len(job.waiting["unfit"]) == explaining.SHOWN_REASONS
     assert job.waiting["unfit_more"] == 3
 
 
@@ -169,22 +132,15 @@ def test_a_device_works_for_one_run_at_a_time() -> None:
 
 
 def test_a_claim_that_loses_one_device_takes_none() -> None:
-    taken, free = idle_devices(2)
+    devices = idle_devices(2)
     cluster.claimed(queued("first", participation={"max_devices": 1}))
-    assert Reservation.objects.get().device == taken
+    taken = Reservation.objects.get().device
+    (free,) = (one for one in devices if one != taken)
     job = queued("second")
     with pytest.raises(IntegrityError):
         runs.claim(job, [(free, 0), (taken, 1)], 2)
     assert Reservation.objects.count() == 1
     assert TrainingJob.objects.get(pk=job.pk).status == Status.QUEUED
-
-
-def test_devices_that_worked_least_recently_go_first() -> None:
-    worked, fresh = idle_devices(2)
-    runs.cancel(cluster.claimed(queued(participation={"max_devices": 1})), "test")
-    assert Reservation.objects.get().device == worked
-    run = cluster.claimed(queued("second", participation={"max_devices": 1}))
-    assert run.reservations.get().device == fresh
 
 
 def dealt(devices: list[Device], partitions: int, before: dict[Any, int]) -> list[int]:

@@ -1,16 +1,20 @@
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from fl_server import spec
 from fl_server.models import Checkpoint, Device, Reservation, Run, TrainingJob
+from fl_server.platform import engine, exits
 from fl_server.services import checkpoints, devices, jobs, participations, rounds, runs, supervision
 from tests.server import cluster, world
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
 
 Status = Run.Status
+ATTEMPTS = spec.Stopping().attempts
 
 
 def job_of(run: Run) -> TrainingJob:
@@ -32,16 +36,54 @@ def test_a_run_that_keeps_its_lease_is_left_alone() -> None:
 def test_a_run_that_lost_its_lease_is_started_again_and_at_last_fails() -> None:
     device = cluster.idle("desk")
     job = cluster.queued()
-    for attempt in range(1, runs.MAX_ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS + 1):
         run = cluster.led(job)
         cluster.let_lease_lapse(run)
         supervision.check_runs()
         run.refresh_from_db()
         job.refresh_from_db()
         assert (run.number, run.status, run.reason_code) == (attempt, Status.FAILED, "serverapp-lost")
-        assert job.status == ("failed" if attempt == runs.MAX_ATTEMPTS else "queued")
+        assert job.status == ("failed" if attempt == ATTEMPTS else "queued")
         assert not device.reservations.filter(released_at__isnull=True).exists()
-    assert job.reason == "The process that led the run gave no sign of life for 20 s."
+    assert job.reason.startswith(
+        "The process that led the run gave no sign of life for 20 s. This was attempt 5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("began", "code"), [(False, "engine-stopped"), (True, "serverapp-lost")], ids=["before", "after"]
+)
+def test_a_process_that_is_known_to_be_gone_ends_its_run_at_once(
+    settings: Any, tmp_path: Path, began: bool, code: str
+) -> None:
+    settings.CONSTELLATION_HOME = tmp_path
+    cluster.idle("desk")
+    run = cluster.claimed()
+    runs.launched(run)
+    runs.attach_engine(run, 2**63 + 5)
+    if began:
+        runs.start(run)
+    exits.note(engine.folder(), "77")
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert run.status in Run.ACTIVE
+    exits.note(engine.folder(), str(2**63 + 5))
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert (run.status, run.reason_code, job_of(run).status) == (Status.FAILED, code, "queued")
+    assert not Reservation.objects.filter(released_at__isnull=True).exists()
+
+
+def test_a_process_that_ended_after_its_work_was_done_is_no_fault(settings: Any, tmp_path: Path) -> None:
+    settings.CONSTELLATION_HOME = tmp_path
+    cluster.idle("desk")
+    run = cluster.led()
+    runs.attach_engine(run, 7)
+    exits.note(engine.folder(), "7")
+    runs.complete(run)
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert (run.status, job_of(run).status) == (Status.COMPLETED, "completed")
 
 
 def test_the_run_of_a_cancelled_job_is_cancelled_and_its_devices_are_free() -> None:

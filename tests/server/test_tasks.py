@@ -6,7 +6,7 @@ from kombu import Connection, Queue
 
 from fl_server import evaluation, tasks
 from fl_server.flower import launch
-from fl_server.models import Checkpoint, Run
+from fl_server.models import Checkpoint, Device, Run
 from fl_server.services import runs
 from tests.server import cluster
 
@@ -71,6 +71,18 @@ def test_a_tick_frees_devices_before_it_looks_for_work(sent: list[Any]) -> None:
     cluster.queued("next")
     tasks.tick()
     assert list(Run.objects.order_by("pk").values_list("status", flat=True)) == ["failed", "preparing"]
+
+
+def test_a_tick_tells_a_newcomer_what_it_is_to_do(sent: list[Any]) -> None:
+    cluster.idle_devices(2)
+    run = cluster.led(cluster.queued(participation={"max_devices": 2}))
+    runs.prepared(run, [1, 1])
+    spare = cluster.idle("spare")
+    runs.release_device(run.reservations.first().device)
+    Device.objects.filter(name__startswith="desk").update(may_start=False)
+    with cluster.heard() as heard:
+        tasks.tick()
+    assert [m["group"] for m in heard if m.get("type") == "reserve"] == [f"device-{spare.pk}"]
 
 
 def test_devices_are_told_even_where_the_queue_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

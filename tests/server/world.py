@@ -23,6 +23,7 @@ from fl_server.models import (
     Reservation,
     Round,
     Run,
+    Schedule,
     TrainingJob,
 )
 
@@ -50,6 +51,7 @@ class World:
     foreign_device: Device
     checkpoint: Checkpoint
     code: EnrolmentCode
+    schedule: Schedule
 
     @property
     def people(self) -> dict[str, Any]:
@@ -123,6 +125,19 @@ def stored_checkpoint(of: TrainingJob) -> Checkpoint:
     return checkpoint
 
 
+def scheduled(owner: Any) -> Schedule:
+    """Every night; the next one is still to come."""
+    return Schedule.objects.create(
+        owner=owner,
+        name="Clothes again",
+        spec=spec.parse(SPEC).model_dump(mode="json"),
+        kind=Schedule.Kind.CRON,
+        cron="30 2 * * *",
+        timezone="Europe/Berlin",
+        settled_until=timezone.now() + timedelta(days=1),
+    )
+
+
 @pytest.fixture
 def world(db: None) -> World:
     admin, researcher = person("ada", roles.ADMIN), person("rosa", roles.RESEARCHER)
@@ -151,6 +166,7 @@ def world(db: None) -> World:
             max_uses=2,
             expires_at=timezone.now() + timedelta(days=1),
         ),
+        schedule=scheduled(researcher),
     )
 
 

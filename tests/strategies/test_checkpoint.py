@@ -6,8 +6,8 @@ import pytest
 
 from strategies import catalog, checkpoint
 from strategies.checkpoint import restore_state, state_of
-from strategies.exceptions import CheckpointError
-from strategies.packing import pack, unpack
+from strategies.document import pack, unpack
+from strategies.exceptions import CheckpointError, DiskFull
 
 from .world import OPTIONS, Grid, federated, model, reply_content, start
 
@@ -44,10 +44,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskFull, match="No space"):
         checkpoint.write(path, b"new")
     assert os.listdir(tmp_path) == ["model"]
     assert path.read_bytes() == b"old"
+
+
+def test_a_fault_of_the_disk_is_not_taken_for_a_full_one(tmp_path, monkeypatch):
+    def broken(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        checkpoint.write(tmp_path / "model", b"new")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("damage", [b"", b"chec", b"Checkpoint"])

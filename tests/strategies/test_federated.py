@@ -10,9 +10,9 @@ from flwr.app import ConfigRecord, Message
 
 from strategies import catalog
 from strategies.aggregation import MAX_TOTAL_WEIGHT
+from strategies.document import unpack
 from strategies.exceptions import StrategyError, TooFewReplies
 from strategies.federated import ReplyOutcome
-from strategies.packing import unpack
 
 from .world import FENCE, NODES, RUN, Grid, answers, failure, federated, model, record, reply_content, start
 

@@ -4,7 +4,7 @@ import pytest
 
 from strategies.link import Stopped
 
-from .grid_world import A, B, C, grid_of, world
+from .grid_world import A, B, C, grid_of, messages, run, world
 
 __all__ = ["world"]
 
@@ -29,6 +29,21 @@ class TestGather:
         now = world.now
         assert grid.gather(lambda: {A, B, C}, 2) == [A, C]
         assert world.now == now
+
+    def test_who_answered_a_moment_ago_is_waited_for_a_little(self, world):
+        grid = grid_of(world, rejoin=3.0)
+        grid.gather(lambda: {A, B, C}, 1)
+        for node in (A, B):
+            world.answer(1.0, node)
+        world.leave(1.5, C)
+        run(grid, messages())
+        world.connected, lost_at = {A}, world.now
+        world.come_back(lost_at + 1.0, B)
+        assert grid.gather(lambda: {A, B, C}, 1) == [A, B]
+        assert world.now == lost_at + 1.0
+        world.connected = {A}
+        assert grid.gather(lambda: {A, B, C}, 1) == [A]
+        assert lost_at + 4.0 <= world.now < lost_at + 5.0
 
     def test_a_later_round_waits_for_the_number_that_it_needs(self, world):
         grid = grid_of(world)

@@ -7,8 +7,9 @@ from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from safetensors.numpy import load
 
 from strategies import wire
+from strategies.document import DTYPES, pack, unpack
 from strategies.exceptions import PackingError
-from strategies.packing import DTYPES, instruction, pack, read_reply, unpack
+from strategies.packing import instruction, read_reply
 
 from .world import FENCE, RUN, model, record, reply_content
 

@@ -6,8 +6,9 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 
 from strategies import catalog
+from strategies.document import pack
 from strategies.federated import FederatedStrategy
-from strategies.packing import Reply, instruction, pack
+from strategies.packing import Reply, instruction
 
 RUN, FENCE = 12, 7
 NODES = [11, 12, 13, 14]

@@ -1,6 +1,7 @@
 from rest_framework import serializers
 
 from fl_server import models, reasons
+from fl_server.selectors import habits
 
 
 class PrivateData(serializers.Serializer):
@@ -23,6 +24,10 @@ class Device(serializers.ModelSerializer):
     )
     decision_codes = serializers.ListField(child=serializers.CharField(), read_only=True)
     private_data = PrivateData(many=True, read_only=True)
+    free_hours = serializers.SerializerMethodField(
+        help_text="How often it was free, of each hour of the week (UTC, from Monday); told to its owner and "
+        "admins only, and empty until it was looked at"
+    )
 
     class Meta:
         model = models.Device
@@ -41,6 +46,12 @@ class Device(serializers.ModelSerializer):
             "hardware",
             "telemetry",
             "private_data",
+            "reputation",
+            "quarantined_at",
+            "quarantine_reason",
+            "relative_speed",
+            "network_bytes_a_second",
+            "free_hours",
             "platform",
             "client_version",
             "certificate_until",
@@ -54,6 +65,9 @@ class Device(serializers.ModelSerializer):
 
     def get_decision_reason(self, device: models.Device) -> str:
         return reasons.shown_to(self.context["request"].user, device)
+
+    def get_free_hours(self, device: models.Device) -> list[float]:
+        return device.free_hours if habits.may_see(self.context["request"].user, device) else []
 
 
 class Relabelling(serializers.Serializer):

@@ -3,9 +3,12 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from fl_server import models
 from fl_server.models import TrainingJob
 from fl_server.selectors import jobs as job_selectors
 from fl_server.spec import JobSpec
+
+PHASES = ("draft", "queued", "running", "paused", "finished")
 
 
 @extend_schema_field(JobSpec)
@@ -27,6 +30,9 @@ class Headline(serializers.Serializer):
 
 class Job(serializers.ModelSerializer):
     owner = serializers.CharField(source="owner.username")
+    phase = serializers.ChoiceField(
+        PHASES, help_text="The coarser level of its status: finished is completed, failed or cancelled"
+    )
     headline = serializers.SerializerMethodField()
 
     class Meta:
@@ -35,16 +41,25 @@ class Job(serializers.ModelSerializer):
             "id",
             "name",
             "owner",
+            "phase",
             "status",
+            "pausing",
             "reason_code",
             "reason",
             "waiting",
             "priority",
             "headline",
             "best_checkpoint",
+            "start_checkpoint",
+            "cloned_from",
             "created_at",
             "submitted_at",
+            "not_before",
+            "expected_start",
             "started_at",
+            "expected_end",
+            "deadline_at",
+            "memory_bytes",
             "finished_at",
         )
 
@@ -60,10 +75,56 @@ class JobInFull(Job):
         fields = (*Job.Meta.fields, "spec")
 
 
+class StartAt(serializers.DateTimeField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            **{"default": None, "allow_null": True, "help_text": "Not before this time; empty: at once"}
+            | options
+        )
+
+
+class FromCheckpoint(serializers.IntegerField):
+    def __init__(self, **options: Any) -> None:
+        about = "Begins with the weights of this checkpoint, whose model must be the same"
+        super().__init__(
+            **{"default": None, "allow_null": True, "min_value": 1, "help_text": about} | options
+        )
+
+
 class NewJob(serializers.Serializer):
     name = serializers.CharField(max_length=120)
     spec = SpecField()
     submit = serializers.BooleanField(default=True, help_text="Queue it at once; else it stays a draft")
+    start_at = StartAt()
+    start_checkpoint = FromCheckpoint()
+
+
+class Submission(serializers.Serializer):
+    start_at = StartAt()
+
+
+class Pause(serializers.Serializer):
+    now = serializers.BooleanField(
+        default=False, help_text="Abandon the round under way instead of finishing it"
+    )
+
+
+class Copy(serializers.Serializer):
+    name = serializers.CharField(
+        max_length=120, default="", allow_blank=True, help_text="Empty: the old name and (copy)"
+    )
+    start_checkpoint = FromCheckpoint()
+
+
+class JobEvent(serializers.ModelSerializer):
+    """One move of a job. `status` is the job's from then on."""
+
+    actor = serializers.CharField(source="actor.username", default=None, allow_null=True)
+    run = serializers.IntegerField(source="run.number", default=None, allow_null=True)
+
+    class Meta:
+        model = models.JobEvent
+        fields = ("at", "status", "code", "sentence", "actor", "run", "data")
 
 
 class IdempotencyKey(serializers.Serializer):

@@ -46,6 +46,7 @@ class DeviceInRound(serializers.ModelSerializer):
             "bytes_down",
             "bytes_up",
             "metrics",
+            "update_norm",
             "created_at",
             "finished_at",
         )

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand
 
 from fl_server import pki, roles
 from fl_server.platform import engine
+from fl_server.services import alert_rules
 
 
 class Command(BaseCommand):
@@ -16,6 +17,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         for role in roles.ROLES:
             Group.objects.get_or_create(name=role)
+        alert_rules.make_defaults()
         pki.ensure()
         engine.secret_file()
         engine.folder()

@@ -29,7 +29,7 @@ function event(fact) {
     if (part === "fleet-part") fragment.refresh();
     return;
   }
-  if (fact.event === "log" || fact.data !== undefined) fragment.refresh();
+  if (fact.event === "log" || fact.data !== undefined || fact.quarantine !== undefined || fact.alerts) fragment.refresh();
   if (fact.last_seen) card.dataset.seen = Date.parse(fact.last_seen);
   if (fact.telemetry && part === "device-part") document.dispatchEvent(new CustomEvent("sample", { detail: fact.telemetry }));
   const { cpu, ram_free_bytes: ram } = fact.telemetry || {};

@@ -15,6 +15,7 @@ function draw(series) {
 
 const head = new Fragment("job-head");
 const history = new Fragment("job-history");
+const timeline = new Fragment("job-timeline");
 const board = new Board();
 
 const handlers = {
@@ -22,6 +23,7 @@ const handlers = {
     head.refresh();
     board.refresh();
     history.refresh();
+    timeline.refresh();
   },
   round(fact) {
     accuracy.put(fact.number, undefined, fact.metrics["train-accuracy"]);
@@ -56,6 +58,7 @@ listen(`job-${job}`, {
   reopened() {
     head.refresh();
     history.refresh();
+    timeline.refresh();
     board.forget();
     drawAgain();
   },

@@ -1,4 +1,5 @@
 // One socket for one topic. It comes back by itself; `reopened` then reads what was missed.
+import { setUnread } from "./bell.js";
 import { setServerTime } from "./page.js";
 
 const FINAL = new Map([[4401, "Logged out"], [4403, "No longer allowed"], [4404, "Gone"]]);
@@ -20,6 +21,8 @@ export function listen(topic, { event, reopened }) {
     const socket = new WebSocket(`${scheme}//${location.host}/ws/live/${topic}/`);
     socket.addEventListener("message", (message) => {
       const fact = JSON.parse(message.data);
+      if (fact.unread !== undefined) setUnread(fact.unread);
+      if (fact.event === "notification") return;
       if (fact.event !== "hello") {
         event(fact);
         return;

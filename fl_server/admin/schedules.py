@@ -1,0 +1,48 @@
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+
+from fl_server.admin.base import LookAdmin
+from fl_server.models import Schedule
+from fl_server.selectors import schedules as selectors
+from fl_server.services import schedules
+
+# Their rows follow from the settings and from schedules; changed by hand they would go their own way.
+for model in (PeriodicTask, CrontabSchedule, ClockedSchedule, IntervalSchedule, SolarSchedule):
+    admin.site.unregister(model)
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(LookAdmin):
+    list_display = ("name", "owner", "when", "enabled", "single_instance", "missed", "last_outcome")
+    list_filter = ("enabled", "kind")
+    search_fields = ("name", "owner__username")
+    list_select_related = ("owner",)
+    actions = ("pause", "enable", "run_now", "remove")
+
+    @admin.display(description="When")
+    def when(self, schedule: Schedule) -> str:
+        return selectors.timing_of(schedule).words()
+
+    @admin.action(description="Pause the chosen schedules")
+    def pause(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
+        self.for_each(request, rows, "paused", lambda row: schedules.pause(row, request.user))
+
+    @admin.action(description="Enable the chosen schedules")
+    def enable(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
+        self.for_each(request, rows, "enabled", lambda row: schedules.enable(row, request.user))
+
+    @admin.action(description="Run the chosen schedules now")
+    def run_now(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
+        self.for_each(request, rows, "started", lambda row: schedules.run_now(row, request.user))
+
+    @admin.action(description="Delete the chosen schedules; their jobs stay")
+    def remove(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:
+        self.for_each(request, rows, "deleted", lambda row: schedules.remove(row, request.user))

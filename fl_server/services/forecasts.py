@@ -1,0 +1,84 @@
+"""When jobs are expected to start and to end: kept in their rows, written when people should see a change."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from fl_server import events
+from fl_server.models import TrainingJob
+from fl_server.placement import queue
+from fl_server.placement.queue import Asked, Ending, Forecast
+from fl_server.selectors.queue import Pace
+from fl_server.services.look import Entry, Look
+
+
+def first(job: TrainingJob) -> datetime | None:
+    """When the job was expected to start, as it was first said after it came to wait."""
+    said = job.waiting.get("first_expected")
+    return datetime.fromisoformat(said) if said else None
+
+
+def keep_up(look: Look) -> None:
+    """Write what changed for jobs that run or wait; what a job says of itself keeps the first forecast."""
+    ends = {job.pk: end_of(job, look.paces[job.pk], look.now) for job in look.running}
+    for job in look.running:
+        _write(job, Forecast(None, ends[job.pk]), look.now)
+    waiting = [entry for entry in look.queue if entry.waiting]
+    if not waiting:
+        return
+    found = _of_queue(look, waiting, ends)
+    for entry in waiting:
+        start = found[entry.job.pk].start
+        told = first(entry.job) or start
+        if told:
+            entry.waiting["first_expected"] = told.isoformat(timespec="seconds")
+        _write(entry.job, found[entry.job.pk], look.now)
+
+
+def end_of(job: TrainingJob, pace: Pace, now: datetime) -> datetime | None:
+    """Of a running job: its last round's end and the rounds that are left."""
+    if pace.seconds is None:
+        return None
+    begun = pace.last or job.started_at or now
+    left = max(0, int(job.spec["rounds"]) - pace.done)
+    return max(now, begun + timedelta(seconds=left * pace.seconds))
+
+
+def seconds_left(job: TrainingJob, pace: Pace) -> float | None:
+    return None if pace.seconds is None else max(0, int(job.spec["rounds"]) - pace.done) * pace.seconds
+
+
+def _of_queue(
+    look: Look, waiting: Sequence[Entry], ends: Mapping[int, datetime | None]
+) -> dict[int, Forecast]:
+    held = Counter(look.lent.values())
+    endings = [Ending(ends[job.pk], held[job.pk]) for job in look.running]
+    asked = []
+    for entry in waiting:
+        capacity = look.fleet.capacity(entry.demand)
+        asked.append(
+            Asked(
+                entry.job.pk,
+                entry.demand.needed,
+                entry.demand.selected,
+                fit=capacity.fit,
+                able=0 if entry.waiting.get("quota") else capacity.fit + capacity.working,
+                seconds=seconds_left(entry.job, look.paces[entry.job.pk]),
+            )
+        )
+    free = look.fleet.free + look.fleet.held
+    return queue.forecast(look.now, free, look.slots, endings, asked)
+
+
+def _write(job: TrainingJob, found: Forecast, now: datetime) -> None:
+    start, end = found.start, found.end
+    if not (queue.differs(job.expected_start, start, now) or queue.differs(job.expected_end, end, now)):
+        return
+    mine = TrainingJob.objects.filter(pk=job.pk, status=job.status)
+    if mine.update(expected_start=start, expected_end=end):
+        job.expected_start, job.expected_end = start, end
+        events.job_changed(
+            job.pk,
+            expected_start=start.isoformat() if start else None,
+            expected_end=end.isoformat() if end else None,
+        )
