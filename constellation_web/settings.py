@@ -293,7 +293,7 @@ LAUNCH_SECONDS = env.number("CONSTELLATION_LAUNCH_SECONDS", 120, 10, 3600)
 MAX_RUNS = env.integer("CONSTELLATION_MAX_RUNS", 4, 1, 1000)
 OLDEST_CLIENT = env.version("CONSTELLATION_OLDEST_CLIENT", "0.1.0")
 # The place of a reserved device that is silent for so many seconds may go to another between two rounds.
-REPLACE_AFTER = env.number("CONSTELLATION_REPLACE_AFTER", 30, 5, 86_400)
+REPLACE_AFTER = env.number("CONSTELLATION_REPLACE_AFTER", 30, 10, 86_400)
 # After so many it is given back even where nobody takes its place; its run goes on without it.
 RELEASE_AFTER = env.number("CONSTELLATION_RELEASE_AFTER", 300, 30, 86_400)
 REMOVE_AFTER_DAYS = env.number("CONSTELLATION_REMOVE_AFTER_DAYS", 90, 2, 3650)

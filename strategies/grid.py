@@ -68,7 +68,7 @@ class DeviceGrid(DelegatingGrid):
         """Wait for the devices of the next round: all of them before the first, afterwards whoever is there.
 
         Loading libraries may take a machine a minute: `needed` are waited for as long as a round may last.
-        Who answered a moment ago is waited for a little: a database that was away makes everybody look silent.
+        Who answered a moment ago is waited for a little: a database that was away makes all look silent.
         Where the run holds fewer that are able, others have to be found, and it is soon over. Returns what
         there is then, which may be fewer than `needed`.
         """

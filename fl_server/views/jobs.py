@@ -50,7 +50,7 @@ def _head(request: HttpRequest, job: TrainingJob) -> dict[str, Any]:
     }
 
 
-def _history(job: TrainingJob) -> dict[str, Any]:
+def _history(request: HttpRequest, job: TrainingJob) -> dict[str, Any]:
     """The newest rounds and checkpoints, the best one always among them."""
     best = job.best_checkpoint
     others = job.checkpoints.exclude(pk=best.pk) if best else job.checkpoints.all()
@@ -61,6 +61,7 @@ def _history(job: TrainingJob) -> dict[str, Any]:
         "checkpoints": [*([best] if best else []), *others.order_by("-round_number")[:ROUNDS_SHOWN]],
         "checkpoints_of": job.checkpoints.count(),
         "shown": ROUNDS_SHOWN,
+        "may_copy": roles.may_submit(request.user),
     }
 
 
@@ -84,7 +85,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "jobs/detail.html",
         {
             **_timeline(request, job),
-            **_history(job),
+            **_history(request, job),
             "board": board.of(job),
             "charts": selectors.charts(job),
         },
@@ -113,7 +114,7 @@ def timeline(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 @part_for(*roles.OBSERVERS)
 def history(request: HttpRequest, pk: int) -> HttpResponse:
-    return render(request, "jobs/_history.html", _history(job_life.find(request, pk)))
+    return render(request, "jobs/_history.html", _history(request, job_life.find(request, pk)))
 
 
 @require_GET

@@ -37,7 +37,7 @@ def test_a_job_pauses_between_two_rounds_and_goes_on_with_the_next(platform: Pla
 
 def test_a_machine_that_left_for_good_is_replaced(tmp_path_factory: pytest.TempPathFactory) -> None:
     desks = (*DESKS, "desk-3")
-    with running(tmp_path_factory.mktemp("three"), *desks, CONSTELLATION_REPLACE_AFTER="5") as platform:
+    with running(tmp_path_factory.mktemp("three"), *desks, CONSTELLATION_REPLACE_AFTER="12") as platform:
         job = platform.login(RESEARCHER).job("Leavers", rounds=1000)
         until(lambda: len(job.rounds()) >= 1, "round 1 is done", WARMED_UP)
         at_work = {part["device_name"] for part in job.parts(round=1)}
