@@ -197,7 +197,7 @@ class JobSpec(_Part):
     evaluation: Literal["every-round", "last-round", "off"] = Field(
         "every-round",
         description="When the server tests the model on the dataset's test split. While other jobs run too, "
-        "a round is passed over once a newer one of the same job waits; the last round is always tested.",
+        "a round waits behind newer ones; the last round is always tested.",
     )
     metric: Metric
     priority: int = Field(0, ge=-100, le=100)

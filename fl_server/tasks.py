@@ -42,6 +42,7 @@ REPEATED_EXPIRE = 2.0
 @shared_task
 def tick() -> None:
     """Supervise, settle with the engine, start what may start."""
+    supervision.end_overdue()
     if active := supervision.anything_runs():
         supervision.check_runs()
         for newcomer in substitution.replace_lost():

@@ -3,11 +3,12 @@
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from fl_server.models import Checkpoint, Device, Reservation, Round, Run, TrainingJob
 from fl_server.platform import engine, exits
+from fl_server.selectors import checkpoints
 from fl_server.services import jobs, runs
 
 Status = Run.Status
@@ -15,6 +16,7 @@ Status = Run.Status
 # A message that had no effect for so long is taken for lost and sent again.
 PATIENCE = timedelta(seconds=10)
 LAUNCH_PATIENCE = timedelta(seconds=2)
+REPEATED_AT_ONCE = 5
 
 
 def anything_runs() -> bool:
@@ -23,14 +25,13 @@ def anything_runs() -> bool:
 
 
 def check_runs() -> None:
-    _end_overdue()
     _end_cancelled()
     _end_exited()
     _end_lost()
     _end_unlaunched()
 
 
-def _end_overdue() -> None:
+def end_overdue() -> None:
     """Jobs past their deadline, paused ones too. Their runs end with the next step."""
     unfinished = (*TrainingJob.ACTIVE, TrainingJob.Status.PAUSED)
     for job in TrainingJob.objects.filter(status__in=unfinished, deadline_at__lt=timezone.now()):
@@ -130,15 +131,24 @@ def unready() -> QuerySet[Reservation]:
     return waiting.filter(reserved_at__lt=_while_ago()).select_related("device", "run__job__owner")
 
 
-def unevaluated() -> QuerySet[Checkpoint]:
-    """Checkpoints whose evaluation was perhaps lost on its way through the queue, the newest of each job."""
+def unevaluated() -> list[Checkpoint]:
+    """Checkpoints whose evaluation was perhaps lost on its way through the queue, the oldest first.
+
+    Those that were passed over while other jobs needed the evaluator get their turn again, too.
+    """
     last = Round.objects.filter(job=OuterRef("job")).order_by("-number").values("number")[:1]
-    wanted = Checkpoint.objects.exclude(job__spec__evaluation="off").filter(round_number=Subquery(last))
     recent = timezone.now() - timedelta(hours=1)
-    ended = wanted.filter(job__status=TrainingJob.Status.COMPLETED, job__finished_at__gt=recent)
-    return ended.filter(
-        created_at__lt=_while_ago(), job__rounds__number=F("round_number"), job__rounds__evaluation={}
+    completed = Q(job__status=TrainingJob.Status.COMPLETED, job__finished_at__gt=recent)
+    every_round = Q(job__spec__evaluation="every-round") & (
+        completed | Q(job__status=TrainingJob.Status.RUNNING)
     )
+    last_round = Q(job__spec__evaluation="last-round", number=Subquery(last)) & completed
+    missing = Round.objects.filter(every_round | last_round, evaluation={}, finished_at__lt=_while_ago())
+    found = []
+    for job_id, number in missing.order_by("finished_at").values_list("job", "number")[:REPEATED_AT_ONCE]:
+        kept = Checkpoint.objects.filter(job=job_id, round_number=number, removed_at=None)
+        found += [one for one in kept if not checkpoints.is_overtaken(one)]
+    return found
 
 
 def _while_ago() -> datetime:

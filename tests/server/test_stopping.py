@@ -134,9 +134,11 @@ def test_the_deadline_counts_from_the_first_start() -> None:
 
 def test_past_its_deadline_a_running_job_fails_and_frees_its_devices() -> None:
     run = led(stopping={"deadline_hours": 3})
+    supervision.end_overdue()
     supervision.check_runs()
     assert job_of(run).status == Status.RUNNING
     overdue(run)
+    supervision.end_overdue()
     supervision.check_runs()
     run.refresh_from_db()
     job = job_of(run)
@@ -154,6 +156,7 @@ def test_time_in_the_queue_and_in_a_pause_counts_too(waits: str) -> None:
     else:
         pausing.pause(run.job, cluster.researcher(), now=True)
     overdue(run)
+    supervision.end_overdue()
     supervision.check_runs()
     assert (job_of(run).status, job_of(run).reason_code) == (Status.FAILED, "deadline")
     assert scheduling.claim_next() == []

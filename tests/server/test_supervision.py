@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from fl_server import spec
-from fl_server.models import Checkpoint, Device, Reservation, Run, TrainingJob
+from fl_server import spec, tasks
+from fl_server.models import Checkpoint, Device, Reservation, Round, Run, TrainingJob
 from fl_server.platform import engine, exits
 from fl_server.services import checkpoints, devices, jobs, participations, rounds, runs, supervision
 from tests.server import cluster, world
@@ -199,18 +199,44 @@ def test_a_reservation_that_a_device_never_heard_of_is_found_until_it_is_ready()
     assert not supervision.unready().exists()
 
 
-def test_the_last_round_of_an_ended_job_is_found_when_its_evaluation_got_lost() -> None:
+def commit(run: Run, number: int) -> Checkpoint:
+    report = rounds.RoundReport(number=number, started_at=timezone.now(), finished_at=timezone.now())
+    rounds.commit(run, report, rounds.CheckpointFile(f"{number}", "0" * 64, 1), evaluate=False)
+    return Checkpoint.objects.get(run=run, round_number=number)
+
+
+def test_every_round_whose_evaluation_got_lost_is_found() -> None:
     cluster.idle("desk")
     run = cluster.led()
-    report = rounds.RoundReport(number=1, started_at=timezone.now(), finished_at=timezone.now())
-    rounds.commit(run, report, rounds.CheckpointFile("a", "0" * 64, 1), evaluate=False)
+    first, second = commit(run, 1), commit(run, 2)
+    assert supervision.unevaluated() == []
+    Round.objects.update(finished_at=timezone.now() - timedelta(seconds=11))
+    assert supervision.unevaluated() == [first, second]
+    checkpoints.evaluated(first, {"loss": 1.0, "accuracy": 0.5})
     runs.complete(run)
-    assert not supervision.unevaluated().exists()
-    checkpoint = Checkpoint.objects.get(round_number=1)
-    Checkpoint.objects.update(created_at=timezone.now() - timedelta(seconds=11))
-    assert list(supervision.unevaluated()) == [checkpoint]
-    checkpoints.evaluated(checkpoint, {"loss": 1.0, "accuracy": 0.5})
-    assert not supervision.unevaluated().exists()
+    assert supervision.unevaluated() == [second]
+    checkpoints.evaluated(second, {"loss": 1.0, "accuracy": 0.5})
+    assert supervision.unevaluated() == []
+
+
+def test_of_a_job_that_tests_its_last_round_only_that_one_is_found() -> None:
+    cluster.idle("desk")
+    run = cluster.led(cluster.queued(evaluation="last-round"))
+    _, second = commit(run, 1), commit(run, 2)
+    Round.objects.update(finished_at=timezone.now() - timedelta(seconds=11))
+    assert supervision.unevaluated() == []
+    runs.complete(run)
+    assert supervision.unevaluated() == [second]
+
+
+def test_a_paused_job_is_past_its_deadline_also_while_nothing_runs() -> None:
+    job = cluster.queued(stopping={"deadline_hours": 1})
+    past = timezone.now() - timedelta(minutes=1)
+    TrainingJob.objects.update(status=TrainingJob.Status.PAUSED, deadline_at=past)
+    assert not supervision.anything_runs()
+    tasks.tick()
+    job.refresh_from_db()
+    assert (job.status, job.reason_code) == ("failed", "deadline")
 
 
 def test_the_engine_is_told_of_new_devices_revoked_devices_and_ended_runs() -> None:
