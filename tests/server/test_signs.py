@@ -1,5 +1,6 @@
 """Signs of life are written together, at the latest in a moment, and shown only where somebody looks."""
 
+import secrets
 import time
 from datetime import timedelta
 from typing import Any
@@ -24,7 +25,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signs, "signs", signs.Signs())
     # Another test's minute may be over just now, and would be written here.
     monkeypatch.setattr(history, "recorder", history.Recorder())
-    cache.clear()
+    # Clearing the cache would empty the whole Redis, which may be somebody's.
+    monkeypatch.setattr(cache, "key_prefix", f"{cache.key_prefix}-{secrets.token_hex(4)}")
 
 
 @pytest.fixture
