@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
+from django.conf import settings
+from django.core.cache import caches
 from django.utils import timezone
 
 from fl_server import events
@@ -26,7 +27,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     # Another test's minute may be over just now, and would be written here.
     monkeypatch.setattr(history, "recorder", history.Recorder())
     # Clearing the cache would empty the whole Redis, which may be somebody's.
-    monkeypatch.setattr(cache, "key_prefix", f"{cache.key_prefix}-{secrets.token_hex(4)}")
+    monkeypatch.setattr(caches["default"], "key_prefix", f"{settings.PREFIX}-{secrets.token_hex(4)}")
 
 
 @pytest.fixture
