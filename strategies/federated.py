@@ -15,13 +15,14 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from strategies.aggregation import MAX_TOTAL_WEIGHT, MeanOfMetrics, WeightedMean
 from strategies.document import Arrays, pack
 from strategies.exceptions import Diverged, Rejected, StrategyError, TooFewReplies
+from strategies.exchange import CLIENT_FAILED
 from strategies.norms import NormWatch, update_norm
 from strategies.packing import Reply, instruction
 from strategies.validation import Validator, first_non_finite
@@ -258,7 +259,7 @@ class FederatedStrategy(Strategy):
         if node_id not in current.planned:
             raise Rejected("unplanned", f"node {node_id} has no part in round {current.number}")
         if message.has_error():
-            raise Rejected("client-error", f"error {message.error.code}: {message.error.reason}")
+            raise Rejected("client-error", _said_of(message.error))
         if node_id in current.answered:
             raise Rejected("duplicate", f"node {node_id} has already answered in round {current.number}")
         room = MAX_TOTAL_WEIGHT - current.mean.total
@@ -296,6 +297,12 @@ def _cast(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     # what does not fit becomes infinite, which the caller looks for
     with np.errstate(over="ignore"):
         return array.astype(dtype, copy=False)
+
+
+def _said_of(error: Error) -> str:
+    """What a device told us of its failure as it is; the engine's own errors with their number."""
+    said = error.reason or "it gave no reason"
+    return said if error.code == CLIENT_FAILED else f"error {error.code}: {said}"
 
 
 def _record(arrays: Arrays) -> ArrayRecord:

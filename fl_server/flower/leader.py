@@ -53,7 +53,8 @@ def lead(grid: Grid, run_id: int, fence: int) -> None:
         except (Stopped, runs.Superseded) as exc:
             logger.info("%s ends early: %s", run, exc)
         except TooFewReplies as exc:
-            _fail(run, "too-few-replies", " ".join([str(exc), *selectors.problems(run, exc.round)]))
+            code = "diverged" if selectors.diverged_on_devices(run, exc.round) else "too-few-replies"
+            _fail(run, code, " ".join([str(exc), *selectors.problems(run, exc.round)]))
         except Diverged as exc:
             _fail(run, "diverged", str(exc))
         except NotPrepared as exc:

@@ -8,6 +8,7 @@ from django.db.models import Max, Prefetch, QuerySet, Sum
 from fl_server import roles
 from fl_server.models import Device, Participation, Reservation, TrainingJob
 
+NOT_ITS_OWN = ("run-ended", "owner-returned")
 READY, RESERVED, FAILED = "ready", "reserved", "failed"
 
 
@@ -77,9 +78,9 @@ def recent(device: Device) -> QuerySet[Participation]:
 
 
 def troubles(device: Device, most: int = 5) -> QuerySet[Participation]:
-    """The last rounds in which its work was lost or refused."""
+    """The last rounds in which its work was lost or refused, but for what people or the platform did."""
     bad = (Participation.Status.REJECTED, Participation.Status.LOST, Participation.Status.LATE)
-    return recent(device).filter(status__in=bad)[:most]
+    return recent(device).filter(status__in=bad).exclude(reason_code__in=NOT_ITS_OWN)[:most]
 
 
 def energy(device: Device) -> float | None:

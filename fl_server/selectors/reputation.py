@@ -15,8 +15,8 @@ from fl_server.placement.reputation import ANSWERS, DAYS, NEUTRAL, Answer
 
 RELEASED = "device.unquarantine"
 Status = Participation.Status
-# How the engine's strategy repeats what a device said: "error 3: out-of-memory: …".
-SAID = re.compile(r"error \d+: ([a-z-]+):")
+# How a device's own account of its failure begins: "out-of-memory: …".
+SAID = re.compile(r"([a-z-]+):")
 
 
 def answers(devices: Collection[UUID], now: datetime) -> dict[UUID, list[Answer]]:

@@ -7,6 +7,8 @@ from django.db.models import F, QuerySet
 from fl_server.models import Checkpoint, Device, Participation, Reservation, Run
 
 SHOWN_PROBLEMS = 10
+# How a device's own account of a failure begins; see fl_client.errors.
+DIVERGED = "diverged:"
 
 
 def active_reservations(run: Run) -> QuerySet[Reservation]:
@@ -53,25 +55,36 @@ def assignment(reservation: Reservation) -> dict[str, Any]:
 
 def problems(run: Run, round_number: int | None = None) -> list[str]:
     """Why reserved devices can do nothing for a run, one sentence each; of a round, also what went wrong."""
-    found = []
+    found: dict[str, list[str]] = {}
     for reservation in run.reservations.select_related("device").order_by("partition", "pk"):
         name, have, dealt = reservation.device.name, reservation.rows_found, reservation.rows
         if reservation.problem:
-            found.append(f"{name}: {reservation.problem}")
+            found.setdefault(reservation.problem, []).append(name)
         elif have is not None and have != dealt:
-            found.append(f"{name}: its copy of the dataset gives {have} rows where {dealt} were dealt.")
+            what = f"its copy of the dataset gives {have} rows where {dealt} were dealt."
+            found.setdefault(what, []).append(name)
     if round_number is not None:
-        found += _went_wrong(run, round_number)
-    return found[:SHOWN_PROBLEMS]
+        for name, what in _went_wrong(run, round_number):
+            found.setdefault(what, []).append(name)
+    return [f"{', '.join(names)}: {what}" for what, names in found.items()][:SHOWN_PROBLEMS]
 
 
-def _went_wrong(run: Run, round_number: int) -> list[str]:
+def diverged_on_devices(run: Run, round_number: int) -> bool:
+    """Whether every answer of the round was that the training diverged."""
+    answers = run.participations.filter(
+        round_number=round_number, status__in=[Participation.Status.ACCEPTED, Participation.Status.REJECTED]
+    ).values_list("status", "reason")
+    rejected = Participation.Status.REJECTED
+    return bool(answers) and all(s == rejected and why.startswith(DIVERGED) for s, why in answers)
+
+
+def _went_wrong(run: Run, round_number: int) -> list[tuple[str, str]]:
     part = Participation.Status
     failed = run.participations.filter(
         round_number=round_number, status__in=[part.REJECTED, part.LATE, part.LOST]
     )
     able = failed.exclude(device__in=run.reservations.exclude(problem="").values("device"))
-    return [f"{one.device.name}: {one.reason}" for one in able.exclude(reason="").select_related("device")]
+    return [(one.device.name, one.reason) for one in able.exclude(reason="").select_related("device")]
 
 
 def latest_checkpoint(run: Run) -> Checkpoint | None:

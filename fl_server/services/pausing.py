@@ -53,8 +53,8 @@ def resume(job: TrainingJob, by: Any) -> TrainingJob:
             jobs.note(job, "resumed", "Goes on without a pause.", by=by)
         else:
             why: dict[str, Any] = {"reason_code": "", "reason": "", "pausing": False}
-            only = Status.PAUSED
-            jobs.move(job, Status.QUEUED, "resumed", "Waits for devices.", by=by, only_from=only, **why)
+            only, said = Status.PAUSED, "Resumed; waits for devices."
+            jobs.move(job, Status.QUEUED, "resumed", said, by=by, only_from=only, **why)
         audit.record(by, "job.resume", f"job:{job.pk}")
         kick.tick()
     return job

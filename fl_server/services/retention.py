@@ -122,7 +122,9 @@ def sweep(job_id: int | None = None, now: datetime | None = None, *, store: bool
             stored += saved > 0
             freed += saved
     if removed or stored:
-        logger.info("%s checkpoints removed, %s stored anew, %s bytes freed", removed, stored, freed)
+        # After each round of each job nobody needs to read it.
+        level = logging.INFO if job_id is None else logging.DEBUG
+        logger.log(level, "%s checkpoints removed, %s stored anew, %s bytes freed", removed, stored, freed)
     return Swept(removed, stored, freed)
 
 

@@ -77,11 +77,15 @@ def claim(
         jobs.note(
             job,
             "started",
-            f"Run {number} begins with round {run.first_round} on {len(devices)} devices.",
+            f"Run {number} begins with round {run.first_round} on {_devices(len(devices))}.",
             run=run,
             data=_error_of(expected, now),
         )
     return run
+
+
+def _devices(count: int) -> str:
+    return "1 device" if count == 1 else f"{count} devices"
 
 
 def _error_of(expected: datetime | None, now: datetime) -> dict[str, Any]:
@@ -182,8 +186,10 @@ def fail(run: Run, code: str, reason: str, traceback: str = "", *, only_if: Q | 
         if code not in RETRIED:
             jobs.try_finish(job, TrainingJob.Status.FAILED, code, reason)
         elif failures >= allowed:
-            count = f" This was attempt {failures} of {allowed} without a new round." if allowed > 1 else ""
-            jobs.try_finish(job, TrainingJob.Status.FAILED, code, reason + count)
+            if allowed > 1:
+                count = f"This was attempt {failures} of {allowed} without a new round."
+                reason = f"{reason.rstrip('. ')}. {count}"
+            jobs.try_finish(job, TrainingJob.Status.FAILED, code, reason)
         elif job.pausing:
             jobs.try_move(job, TrainingJob.Status.PAUSED, "paused", reason, run=run, **_paused(reason))
         else:

@@ -79,7 +79,7 @@ def _start(look: Look, entry: Entry) -> None:
     try:
         devices, entry.run = _claim(look, entry)
     except (Conflict, IntegrityError) as exc:
-        logger.info("%s not claimed this time: %s", entry.job, exc)
+        logger.debug("%s not claimed this time, somebody was faster: %s", entry.job, exc)
     else:
         look.started(entry, devices)
 

@@ -3,9 +3,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, redirect_to_login
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from rest_framework.throttling import ScopedRateThrottle
 
@@ -32,5 +31,5 @@ def admin_login(request: HttpRequest) -> HttpResponse:
     if admin.site.has_permission(request):
         return redirect(index)
     if request.user.is_authenticated:
-        raise PermissionDenied
+        return render(request, "403.html", status=403)
     return redirect_to_login(request.GET.get("next", index))

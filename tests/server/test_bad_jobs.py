@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from fl_server.models import JobEvent, Reservation, Run, TrainingJob
+from fl_server.models import JobEvent, Participation, Reservation, Run, TrainingJob
 from fl_server.selectors import runs as selectors
 from fl_server.services import participations, rounds, runs, scheduling, substitution
 from tests.server import cluster
@@ -61,7 +61,7 @@ def test_one_that_raises_on_every_device_names_the_fault_of_each(devices: list[A
 
     job = attempts_of(cluster.queued(**BAD), raises_everywhere)
     assert job.reason_code == "too-few-replies"
-    assert job.reason.count("ValueError: bad shape") == 2
+    assert "desk-1, desk-2: worker-died: ValueError: bad shape. This was attempt" in job.reason
     assert f"attempt {ATTEMPTS} of {ATTEMPTS}" in job.reason
 
 
@@ -86,6 +86,19 @@ def test_one_that_diverges_is_not_tried_again() -> None:
     runs.fail(run, "diverged", "The model was no longer finite after round 1.")
     job = TrainingJob.objects.get()
     assert (job.status, job.reason_code, held(), job.runs.count()) == (Status.FAILED, "diverged", 0, 1)
+
+
+def test_it_is_known_when_every_device_says_that_its_training_diverged() -> None:
+    run = cluster.led(cluster.queued(**BAD))
+    lent = [one.device for one in run.reservations.select_related("device")]
+    participations.open_round(run, 1, lent)
+    assert not selectors.diverged_on_devices(run, 1)
+    for device in lent:
+        why = {"reason_code": "client-error", "reason": "diverged: The loss is nan."}
+        participations.settle(run, 1, device, Participation.Status.REJECTED, **why)
+    assert selectors.diverged_on_devices(run, 1)
+    Participation.objects.filter(device=lent[0]).update(reason="worker-died: killed")
+    assert not selectors.diverged_on_devices(run, 1)
 
 
 def test_the_next_job_starts_while_a_bad_one_waits_for_its_next_attempt() -> None:

@@ -88,7 +88,7 @@ def test_what_is_not_the_devices_fault_leaves_it_alone(run: Run, code: str) -> N
 
 
 def test_an_owner_who_comes_back_does_not_lower_it(run: Run) -> None:
-    said = "error 3: owner-returned: The owner came back before anything was trained."
+    said = "owner-returned: The owner came back before anything was trained."
     rounds_of(run, 20, Status.REJECTED, reason_code="client-error", reason=said)
     assert looked_at().reputation == 1.0
 
@@ -111,7 +111,7 @@ def test_a_partial_answer_that_is_accepted_is_a_good_one(run: Run) -> None:
 
 
 def test_a_device_that_says_what_is_wrong_falls_more_slowly(run: Run) -> None:
-    rounds_of(run, 6, Status.REJECTED, reason_code="client-error", reason="error 3: out-of-memory: 3 GB")
+    rounds_of(run, 6, Status.REJECTED, reason_code="client-error", reason="out-of-memory: 3 GB")
     assert 0.5 < looked_at().reputation < 0.7
 
 
