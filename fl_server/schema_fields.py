@@ -42,12 +42,16 @@ UNSET = "Not set"
 NONE, NEVER = "none", "never"  # an empty list or week, which an empty field is not
 
 
+def label_of(name: str) -> str:
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
 def field_for(name: str, schema: dict[str, Any], required: bool) -> forms.Field:
     """One form field. Left empty it is not sent, so the default of the schema holds."""
     kinds = [schema, *schema.get("anyOf", [])]
     shape = next(kind for kind in kinds if "type" in kind or "enum" in kind) if len(kinds) > 1 else schema
     common = {
-        "label": LABELS.get(name, name.replace("_", " ").capitalize()),
+        "label": label_of(name),
         "help_text": schema.get("description", ""),
         "initial": schema.get("default"),
         "required": required,

@@ -35,13 +35,31 @@ logger = logging.getLogger(__name__)
 
 # Longer than `deliveries.send_due` takes at worst, for a worker that dies while it sends.
 DELIVERING, DELIVERY_SECONDS = "delivering", 120
+# Longer than a tick takes, and short for one whose worker was killed.
+TICKING, LOOK_AGAIN, TICK_SECONDS = "ticking", "look-again", 6
 # Repetitions come with every tick; those that waited behind others are dropped. Seconds.
 REPEATED_EXPIRE = 2.0
 
 
 @shared_task
 def tick() -> None:
-    """Supervise, settle with the engine, start what may start."""
+    """Supervise, settle with the engine, start what may start.
+
+    One at a time: two at once would each count what the other is just taking. Who comes meanwhile has the
+    one that is at work look again.
+    """
+    if not cache.add(TICKING, 1, TICK_SECONDS):
+        cache.set(LOOK_AGAIN, 1, TICK_SECONDS)
+        return
+    try:
+        _tick()
+    finally:
+        cache.delete(TICKING)
+        if cache.delete(LOOK_AGAIN):
+            tick.apply_async(expires=REPEATED_EXPIRE)
+
+
+def _tick() -> None:
     supervision.end_overdue()
     if active := supervision.anything_runs():
         supervision.check_runs()
@@ -122,7 +140,7 @@ def evaluate_checkpoint(checkpoint_id: int) -> None:
     from fl_server import evaluation
 
     checkpoint = Checkpoint.objects.select_related("job").filter(pk=checkpoint_id).first()
-    if checkpoint and not checkpoints.is_overtaken(checkpoint):
+    if checkpoint and not checkpoints.is_overtaken(checkpoint) and not checkpoints.is_evaluated(checkpoint):
         evaluation.evaluate(checkpoint)
 
 

@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django_celery_beat.models import (
     ClockedSchedule,
     CrontabSchedule,
@@ -9,6 +10,7 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 
+from fl_server import roles
 from fl_server.admin.base import LookAdmin
 from fl_server.models import Schedule
 from fl_server.selectors import schedules as selectors
@@ -26,6 +28,25 @@ class ScheduleAdmin(LookAdmin):
     search_fields = ("name", "owner__username")
     list_select_related = ("owner",)
     actions = ("pause", "enable", "run_now", "remove")
+
+    def has_add_permission(self, request: HttpRequest, obj: Schedule | None = None) -> bool:
+        return roles.is_admin(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: Schedule | None = None) -> bool:
+        return roles.is_admin(request.user)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict | None = None
+    ) -> HttpResponse:
+        """The platform's own page shows the times that follow."""
+        return redirect("schedule-new")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict | None = None
+    ) -> HttpResponse:
+        if not object_id.isdecimal():
+            raise Http404
+        return redirect("schedule-edit", pk=object_id)
 
     @admin.display(description="When")
     def when(self, schedule: Schedule) -> str:

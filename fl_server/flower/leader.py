@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from flwr.app import Array, ArrayRecord
 from flwr.serverapp import Grid
@@ -53,8 +54,11 @@ def lead(grid: Grid, run_id: int, fence: int) -> None:
         except (Stopped, runs.Superseded) as exc:
             logger.info("%s ends early: %s", run, exc)
         except TooFewReplies as exc:
-            code = "diverged" if selectors.diverged_on_devices(run, exc.round) else "too-few-replies"
-            _fail(run, code, " ".join([str(exc), *selectors.problems(run, exc.round)]))
+            reason = " ".join([str(exc), *selectors.problems(run, exc.round)])
+            if selectors.diverged_on_devices(run, exc.round):
+                _fail(run, "diverged", reason)
+            else:
+                _fail(run, "too-few-replies", reason)
         except Diverged as exc:
             _fail(run, "diverged", str(exc))
         except NotPrepared as exc:
@@ -63,6 +67,11 @@ def lead(grid: Grid, run_id: int, fence: int) -> None:
             _fail(run, "engine-lost", str(exc))
         except DiskFull as exc:
             _fail(run, "disk-full", f"The server's disk is full: {exc}.")
+        except (OperationalError, InterfaceError) as exc:
+            if room.is_full(exc):
+                _fail(run, "disk-full", f"The server's disk is full: {exc}.")
+            else:
+                _fail(run, "database-lost", f"The database was away for too long: {exc}.")
         except Exception as exc:
             logger.exception("%s failed", run)
             said = str(exc).rstrip(".") or type(exc).__name__
@@ -118,13 +127,13 @@ class Leader:
 
     def _watch(self) -> NormWatch:
         check = self._spec.update_check
-        past = selectors.past_norms(self._run, ROUNDS) if check.action != "off" else []
+        past = persist(lambda: selectors.past_norms(self._run, ROUNDS)) if check.action != "off" else []
         return NormWatch(check.action, check.factor, [PastNorm(*row) for row in past])
 
     def _wait_until_prepared(self) -> None:
         give_up = timezone.now() + timedelta(seconds=settings.LAUNCH_SECONDS)
         while True:
-            self._run.refresh_from_db(fields=["prepared_at"])
+            persist(lambda: self._run.refresh_from_db(fields=["prepared_at"]))
             if self._run.prepared_at:
                 return
             if self._link.stop.is_set():
@@ -135,10 +144,10 @@ class Leader:
 
     def _initial_arrays(self) -> ArrayRecord:
         """The newest checkpoint's weights; the strategy gets back the state that it had then."""
-        newest = selectors.latest_checkpoint(self._run)
+        newest = persist(lambda: selectors.latest_checkpoint(self._run))
         if newest is None:
             raise FileNotFoundError(f"There is no checkpoint of round {self._run.first_round - 1}.")
-        data = checkpoints.document(newest)
+        data = persist(lambda: checkpoints.document(newest))
         if newest.state_sha256:
             state = checkpoint.read(self._folder() / checkpoint.state_path(newest.path), newest.state_sha256)
             checkpoint.restore_state(self._inner, unpack(state))

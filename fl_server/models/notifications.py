@@ -76,6 +76,7 @@ class Delivery(models.Model):
     error = models.CharField(max_length=300, blank=True)
 
     class Meta:
+        verbose_name_plural = "deliveries"
         constraints = [models.UniqueConstraint(fields=["notification", "way"], name="one_delivery_a_way")]
 
     def __str__(self) -> str:
@@ -107,7 +108,8 @@ class AlertRule(models.Model):
         ordering = ["metric", "threshold"]
 
     def __str__(self) -> str:
-        return f"{self.get_metric_display()} at {self.threshold:g} % for {self.minutes} minutes"
+        lasting = "1 minute" if self.minutes == 1 else f"{self.minutes} minutes"
+        return f"{self.get_metric_display()} at {self.threshold:g} % for {lasting}"
 
 
 class Alert(models.Model):

@@ -84,6 +84,9 @@ class Reservation(models.Model):
             models.UniqueConstraint(
                 fields=["device"], condition=Q(released_at__isnull=True), name="one_run_per_device"
             ),
+            models.UniqueConstraint(
+                fields=["run", "partition"], condition=Q(released_at__isnull=True), name="one_device_per_part"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -84,7 +84,7 @@ class Fleet:
         return found[0] if found else ("", 0)
 
     def _reason(self, one: DeviceFacts, demand: Demand) -> str:
-        return self._busy.get(one, "") or matching.lasting(one, demand) or matching.passing(one, demand)
+        return matching.lasting(one, demand) or self._busy.get(one, "") or matching.passing(one, demand)
 
     def _fitting_ever(self, demand: Demand) -> frozenset[Any]:
         if demand not in self._ever:

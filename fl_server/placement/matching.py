@@ -12,8 +12,8 @@ from fl_server.placement.facts import GB, Demand, DeviceFacts, older
 
 
 def unfit(device: DeviceFacts, demand: Demand) -> str:
-    """Why the device cannot take the job now; empty when it can."""
-    return busy(device) or lasting(device, demand) or passing(device, demand)
+    """Why the device cannot take the job now; empty when it can. What lasts is said before what passes."""
+    return lasting(device, demand) or busy(device) or passing(device, demand)
 
 
 def fits_ever(device: DeviceFacts, demand: Demand) -> bool:

@@ -62,15 +62,19 @@ def may_hold(turn: Turn, now: datetime, needed: int, fit: int, working: int) -> 
 
 @dataclass(frozen=True)
 class Ending:
-    """A run that gives its devices back; None when nobody can tell when."""
+    """A run that gives its devices back; None when nobody can tell when. The owner's quota is counted."""
 
     at: datetime | None
     devices: int
+    owner: int = 0
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A queued job as the forecast sees it: `fit` devices fit now, `able` would if none of them worked."""
+    """A queued job as the forecast sees it: `fit` devices fit now, `able` would if none of them worked.
+
+    Of one that a quota holds, `not_before` is when runs end whose place it may take. At `until` a job ends.
+    """
 
     pk: int
     needed: int
@@ -78,6 +82,8 @@ class Asked:
     fit: int
     able: int
     seconds: float | None = None
+    not_before: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -95,28 +101,40 @@ def forecast(
     """When each job of the queue, in its order, starts and ends, as far as that can be told.
 
     Devices are counted, not told apart: each job takes what it wants of those that are free when enough are.
-    A job that too few devices could take is unknown, and does not stand in the way of the others.
+    A job that too few devices could take is unknown, and does not stand in the way of the others; one that
+    waits for a quota does not, either, and is looked at after them.
     """
     endings: list[tuple[datetime, int]] = [(run.at, run.devices) for run in running if run.at is not None]
     heapq.heapify(endings)
     at, back, found = now, 0, {}
-    for job in queue:
+    for job in sorted(queue, key=lambda job: job.not_before or now):
         found[job.pk] = UNKNOWN
         if job.able < job.needed:
             continue
-        while (min(free, job.fit + back) < job.needed or slots < 1) and endings:
+        due = job.not_before
+        while endings and (
+            (due and endings[0][0] <= due) or min(free, job.fit + back) < job.needed or slots < 1
+        ):
             ended, devices = heapq.heappop(endings)
             at, free, back, slots = max(at, ended), free + devices, back + devices, slots + 1
         there = min(free, job.able, job.fit + back)
         if there < job.needed or slots < 1:
             continue
-        end = None if job.seconds is None else at + timedelta(seconds=job.seconds)
+        at = max(at, due or now)
+        if job.until is not None and job.until <= at:
+            continue
+        end = capped(None if job.seconds is None else at + timedelta(seconds=job.seconds), job.until)
         found[job.pk] = Forecast(at, end)
         taken = min(job.selected, there)
         free, slots = free - taken, slots - 1
         if end is not None:
             heapq.heappush(endings, (end, taken))
     return found
+
+
+def capped(end: datetime | None, until: datetime | None) -> datetime | None:
+    """A job that is not done by its deadline ends then."""
+    return end if end is None or until is None else min(end, until)
 
 
 def differs(before: datetime | None, after: datetime | None, now: datetime) -> bool:

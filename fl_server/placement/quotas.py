@@ -1,7 +1,10 @@
 """What people and groups may hold at once, against what they hold."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+
+from fl_server.placement.queue import Ending
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,29 @@ class Book:
             running = _held(self.jobs, limit)
             if limit.jobs is not None and running >= limit.jobs:
                 may_start = False
-                reason = reason or f"Waits for {limit.whose}: {running} of {limit.jobs} jobs run already."
+                reason = reason or f"Waits for {limit.whose}: {_jobs(running, limit.jobs)}."
                 ever = 0 if limit.jobs == 0 else ever
             if limit.devices is not None:
                 held = _held(self.devices, limit)
                 left = max(0, limit.devices - held)
                 if left < needed:
                     reason = reason or (
-                        f"Waits for {limit.whose}: {held} of {limit.devices} devices are in use, "
-                        f"and it needs {needed}."
+                        f"Waits for {limit.whose}: {_devices(held, limit.devices)}, and it needs {needed}."
                     )
                 least = left if least is None else min(least, left)
                 ever = limit.devices if ever is None else min(ever, limit.devices)
         return Room(least, ever, may_start, reason)
+
+    def opens(self, owner: int, needed: int, endings: Iterable[Ending]) -> datetime | None:
+        """When enough of these runs have ended for a job like that; None when that cannot be told."""
+        then = Book(self.limits, dict(self.jobs), dict(self.devices))
+        known = ((run.at, run) for run in endings if run.at is not None)
+        for at, run in sorted(known, key=lambda pair: pair[0]):
+            then.jobs[run.owner] = max(0, then.jobs.get(run.owner, 0) - 1)
+            then.devices[run.owner] = max(0, then.devices.get(run.owner, 0) - run.devices)
+            if then.room(owner, needed).allows(needed):
+                return at
+        return None
 
     def take(self, owner: int, devices: int) -> None:
         self.jobs[owner] = self.jobs.get(owner, 0) + 1
@@ -71,3 +84,14 @@ class Book:
 
 def _held(of_owners: Mapping[int, int], limit: Limit) -> int:
     return sum(of_owners.get(member, 0) for member in limit.members)
+
+
+def _jobs(running: int, most: int) -> str:
+    if most == 0:
+        return "it allows no jobs"
+    return f"1 of {most} job runs already" if running == 1 else f"{running} of {most} jobs run already"
+
+
+def _devices(held: int, most: int) -> str:
+    noun = "device" if most == 1 else "devices"
+    return f"{held} of {most} {noun} {'is' if held == 1 else 'are'} in use"

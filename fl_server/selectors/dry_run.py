@@ -63,14 +63,17 @@ def of(owner_id: int, wanted: spec.JobSpec, memory: int | None, now: datetime | 
     fleet = Fleet(placement.devices(lent))
     seconds = queues.similar_seconds().get((wanted.model.name, wanted.dataset.name))
     asks = demand(wanted, memory, seconds)
-    room = quotas.book({owner_id}).room(owner_id, asks.needed)
+    book = quotas.book({owner_id})
+    room = book.room(owner_id, asks.needed)
     capacity = fleet.capacity(asks)
     ahead, running = _ahead(active, wanted.priority, now), _of_status(active, TrainingJob.Status.RUNNING)
-    able = 0 if not room.allows(asks.needed) else capacity.fit + capacity.working
-    lasts = None if seconds is None else seconds * wanted.rounds
-    me = queue.Asked(NEW, asks.needed, asks.selected, capacity.fit, able, seconds=lasts)
+    lasts = queues.Pace(seconds=seconds).left(wanted.rounds, wanted.stopping.deadline_hours)
     held = list(lent.values())
-    endings = [queue.Ending(job.expected_end, held.count(job.pk)) for job in running]
+    endings = [queue.Ending(job.expected_end, held.count(job.pk), job.owner_id) for job in running]
+    allowed = room.allows(asks.needed)
+    opens = None if allowed else book.opens(owner_id, asks.needed, endings)
+    able = capacity.fit + capacity.working if allowed or opens else 0
+    me = queue.Asked(NEW, asks.needed, asks.selected, capacity.fit, able, seconds=lasts, not_before=opens)
     slots = max(0, settings.MAX_RUNS - Run.objects.filter(status__in=Run.ACTIVE).count())
     found = queue.forecast(now, fleet.free, slots, endings, [*_asked(fleet, ahead), me])[NEW]
     never = capacity.ever < asks.needed or room.never(asks.needed)
@@ -125,8 +128,12 @@ def _asked(fleet: Fleet, jobs: Sequence[TrainingJob]) -> list[queue.Asked]:
         capacity = fleet.capacity(asks)
         # What only a person or another job's end gives it is not to be waited for.
         able = 0 if job.waiting.get("quota") else capacity.fit + capacity.working
-        left = None if pace.seconds is None else max(0, wanted.rounds - pace.done) * pace.seconds
-        found.append(queue.Asked(job.pk, asks.needed, asks.selected, capacity.fit, able, seconds=left))
+        left = pace.left(wanted.rounds, None if job.deadline_at else wanted.stopping.deadline_hours)
+        found.append(
+            queue.Asked(
+                job.pk, asks.needed, asks.selected, capacity.fit, able, seconds=left, until=job.deadline_at
+            )
+        )
     return found
 
 

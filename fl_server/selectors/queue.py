@@ -23,6 +23,13 @@ class Pace:
     seconds: float | None = None
     last: datetime | None = None
 
+    def left(self, rounds: int, deadline_hours: float | None = None) -> float | None:
+        """Seconds for the rounds that are left, at most those up to a deadline that begins with the job."""
+        if self.seconds is None:
+            return None
+        seconds = max(0, rounds - self.done) * self.seconds
+        return seconds if deadline_hours is None else min(seconds, deadline_hours * 3600)
+
 
 def active() -> list[TrainingJob]:
     """Every job that waits or runs."""

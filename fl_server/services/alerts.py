@@ -42,7 +42,8 @@ def evaluate(now: datetime | None = None) -> tuple[int, int]:
     ended = [alert for alert in open_ if _has_ended(alert, rules, latest)]
     begun = _begun(rules.values(), {(alert.rule_id, alert.device_id) for alert in open_}, latest, now)
     with transaction.atomic():
-        _raise_values([alert for alert in open_ if alert not in ended], latest)
+        over = {alert.pk for alert in ended}
+        _raise_values([alert for alert in open_ if alert.pk not in over], latest)
         Alert.objects.bulk_create([alert for alert, _ in begun], ROWS_AT_ONCE, ignore_conflicts=True)
         for start in range(0, len(ended), ROWS_AT_ONCE):
             keys = [alert.pk for alert in ended[start : start + ROWS_AT_ONCE]]

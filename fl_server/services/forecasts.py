@@ -36,34 +36,38 @@ def keep_up(look: Look) -> None:
 
 
 def end_of(job: TrainingJob, pace: Pace, now: datetime) -> datetime | None:
-    """Of a running job: its last round's end and the rounds that are left."""
-    if pace.seconds is None:
+    """Of a running job: its last round's end and the rounds that are left, at most its deadline."""
+    left = pace.left(int(job.spec["rounds"]))
+    if left is None:
         return None
     begun = pace.last or job.started_at or now
-    left = max(0, int(job.spec["rounds"]) - pace.done)
-    return max(now, begun + timedelta(seconds=left * pace.seconds))
-
-
-def seconds_left(job: TrainingJob, pace: Pace) -> float | None:
-    return None if pace.seconds is None else max(0, int(job.spec["rounds"]) - pace.done) * pace.seconds
+    end = begun + timedelta(seconds=left)
+    return max(now, queue.capped(end, job.deadline_at) or end)
 
 
 def _of_queue(
     look: Look, waiting: Sequence[Entry], ends: Mapping[int, datetime | None]
 ) -> dict[int, Forecast]:
     held = Counter(look.lent.values())
-    endings = [Ending(ends[job.pk], held[job.pk]) for job in look.running]
+    endings = [Ending(ends[job.pk], held[job.pk], job.owner_id) for job in look.running]
     asked = []
     for entry in waiting:
+        job, wanted = entry.job, entry.wanted
         capacity = look.fleet.capacity(entry.demand)
+        by_quota = bool(entry.waiting.get("quota"))
+        opens = look.book.opens(job.owner_id, entry.needed(look.now), endings) if by_quota else None
+        # A deadline counts from the first start.
+        hours = None if job.deadline_at else wanted.stopping.deadline_hours
         asked.append(
             Asked(
-                entry.job.pk,
+                job.pk,
                 entry.demand.needed,
                 entry.demand.selected,
                 fit=capacity.fit,
-                able=0 if entry.waiting.get("quota") else capacity.fit + capacity.working,
-                seconds=seconds_left(entry.job, look.paces[entry.job.pk]),
+                able=0 if by_quota and opens is None else capacity.fit + capacity.working,
+                seconds=look.paces[job.pk].left(wanted.rounds, hours),
+                not_before=opens,
+                until=job.deadline_at,
             )
         )
     free = look.fleet.free + look.fleet.held

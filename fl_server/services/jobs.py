@@ -118,7 +118,15 @@ def try_finish(job: TrainingJob, to: str, code: str, reason: str) -> bool:
 
 def _ended(code: str, reason: str) -> dict[str, Any]:
     now = timezone.now()
-    return {"reason_code": code, "reason": reason, "finished_at": now, "waiting": {}, "pausing": False}
+    return {
+        "reason_code": code,
+        "reason": reason,
+        "finished_at": now,
+        "waiting": {},
+        "pausing": False,
+        "expected_start": None,
+        "expected_end": None,
+    }
 
 
 def move(

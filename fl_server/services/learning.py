@@ -40,7 +40,11 @@ def learn_from_round(round_id: int) -> None:
         "device", "examples", "train_seconds", "transfer_seconds", "bytes_down", "bytes_up", named=True
     )
     measured = {part.device: part for part in accepted}
-    speeds = {pk: part.examples / part.train_seconds for pk, part in measured.items() if part.train_seconds}
+    speeds = {
+        pk: part.examples / part.train_seconds
+        for pk, part in measured.items()
+        if (part.train_seconds or 0) >= LEAST_SECONDS
+    }
     usual = median(speeds.values()) if len(speeds) > 1 else 0.0
 
     def learn(device: Device) -> None:
@@ -79,7 +83,7 @@ def _update(pks: Iterable[Any], fields: Sequence[str], learn: Callable[[Device],
     """A few at a time, in one order, so that two who update many devices never wait for each other."""
     for some in _batches(pks):
         with transaction.atomic():
-            rows = Device.objects.filter(pk__in=some).order_by("pk").select_for_update()
+            rows = Device.objects.filter(pk__in=some).order_by("pk").select_for_update(no_key=True)
             devices = list(rows.only("pk", "may_train", "last_seen", "disconnected_at", *fields))
             for device in devices:
                 learn(device)

@@ -24,9 +24,10 @@ NOTICED = 0.005
 
 
 def after_round(done: Round) -> None:
-    """Look again at those who took part."""
+    """Look again at those whose reputation it may change: good work of a spotless device does not."""
     parts = Participation.objects.filter(run=done.run_id, round_number=done.number)
-    recompute(parts.values_list("device", flat=True))
+    good = Q(status=Participation.Status.ACCEPTED, device__reputation=1.0)
+    recompute(parts.exclude(good).values_list("device", flat=True))
 
 
 def review(now: datetime | None = None) -> None:

@@ -11,6 +11,7 @@ that no row names, which goes a day later.
 """
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ FORGOTTEN_AFTER = timedelta(days=1)
 DELTAS_OF_ONE = 8
 # The rest has its turn with the next sweep.
 STORED_AT_ONCE = 20
+STORING_SECONDS = 10.0  # of a sweep; the evaluator has other work
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,15 @@ def sweep(job_id: int | None = None, now: datetime | None = None, *, store: bool
     """Apply the rules of all jobs, or of one; without `store` only remove, which is quick."""
     now = now or timezone.now()
     removed = stored = freed = 0
+    give_up = time.monotonic() + STORING_SECONDS
     for job, rows in _there(job_id, now).items():
         wanted = plan(rows, spec.Checkpoints.model_validate(job.spec["checkpoints"]))
         if wanted.remove:
             freed += _remove(job.pk, wanted.remove, now)
             removed += len(wanted.remove)
         for pk, base in wanted.store[:STORED_AT_ONCE] if store else ():
+            if time.monotonic() > give_up:
+                break
             saved = _store(pk, base)
             stored += saved > 0
             freed += saved

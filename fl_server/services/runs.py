@@ -21,6 +21,7 @@ Status = Run.Status
 # Ends that another attempt can cure; bad settings and diverged training come back the same.
 RETRIED = frozenset(
     {
+        "database-lost",
         "disk-full",
         "engine-lost",
         "engine-stopped",
@@ -32,6 +33,7 @@ RETRIED = frozenset(
     }
 )
 LONGEST_PAUSE = 60.0  # seconds between two runs of a job
+START_SECONDS = 15.0  # that who launches a run may take to hear from the engine
 
 
 class Superseded(Conflict):
@@ -126,7 +128,8 @@ def announce(reservation: Reservation) -> None:
 
 def launched(run: Run) -> bool:
     """Take the right to start the run in the engine; False when it was taken or the run ended."""
-    return lifecycle.try_advance(run, Status.LAUNCHED)
+    until = timezone.now() + timedelta(seconds=START_SECONDS)
+    return lifecycle.try_advance(run, Status.LAUNCHED, lease_until=until)
 
 
 def not_launched(run: Run) -> None:
@@ -160,9 +163,11 @@ def complete(run: Run) -> None:
         if not _end(run, Status.COMPLETED, "completed", "All rounds are done."):
             return
         job = run.job
-        jobs.try_finish(
-            job, TrainingJob.Status.COMPLETED, "completed", f"All {job.spec['rounds']} rounds are done."
-        )
+        jobs.try_finish(job, TrainingJob.Status.COMPLETED, "completed", _all_done(job))
+
+
+def _all_done(job: TrainingJob) -> str:
+    return f"All {job.spec['rounds']} rounds are done."
 
 
 def complete_early(run: Run, code: str, reason: str) -> bool:
@@ -183,7 +188,10 @@ def fail(run: Run, code: str, reason: str, traceback: str = "", *, only_if: Q | 
         if job.status != TrainingJob.Status.RUNNING:
             return
         failures, allowed = _failures_in_a_row(job), _stopping(job).attempts
-        if code not in RETRIED:
+        if job.rounds.count() >= job.spec["rounds"]:
+            # Its process was gone before it could say that all is done.
+            jobs.try_finish(job, TrainingJob.Status.COMPLETED, "completed", _all_done(job))
+        elif code not in RETRIED:
             jobs.try_finish(job, TrainingJob.Status.FAILED, code, reason)
         elif failures >= allowed:
             if allowed > 1:
@@ -195,7 +203,10 @@ def fail(run: Run, code: str, reason: str, traceback: str = "", *, only_if: Q | 
         else:
             pause = timedelta(seconds=min(2.0**failures, LONGEST_PAUSE))
             again = {"reason_code": code, "reason": reason, "not_before": timezone.now() + pause}
-            jobs.try_move(job, TrainingJob.Status.QUEUED, code, reason, run=run, **again)
+            queue = TrainingJob.Status.QUEUED
+            if not jobs.try_move(job, queue, code, reason, run=run, only_if=Q(pausing=False), **again):
+                # Somebody asked for a pause since this one was read.
+                jobs.try_move(job, TrainingJob.Status.PAUSED, "paused", reason, run=run, **_paused(reason))
 
 
 def _failures_in_a_row(job: TrainingJob) -> int:
@@ -248,9 +259,10 @@ def _release(reservation: Reservation) -> None:
     events.device_changed(device.pk, device.owner_id, presence=device.presence)
 
 
-def release_device(device: Device) -> None:
-    """Take a device out of whatever it is reserved for."""
-    for reservation in device.reservations.filter(released_at__isnull=True).select_related("device"):
+def release_device(device: Device, run: Run | None = None) -> None:
+    """Take a device out of whatever it is reserved for, or only out of that run."""
+    held = device.reservations.filter(released_at__isnull=True, **({"run": run} if run else {}))
+    for reservation in held.select_related("device"):
         _release(reservation)
         events.tell_run(reservation.run_id, type="gone", node=device.node_id, final=True)
 

@@ -34,7 +34,12 @@ def claim_next() -> list[Run]:
     for job, exc in look.broken:
         jobs.try_finish(job, TrainingJob.Status.FAILED, exc.code, exc.message)
     for entry in look.queue:
-        _consider(look, entry)
+        try:
+            _consider(look, entry)
+        except Exception:
+            # One job that cannot be placed must not stop all others.
+            logger.exception("%s could not be placed", entry.job)
+            entry.waiting = {"sentence": "It could not be placed because of a fault of the platform."}
     forecasts.keep_up(look)
     for entry in look.queue:
         if entry.waiting:

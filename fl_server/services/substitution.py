@@ -12,9 +12,10 @@ job's, and would go through the whole fleet.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -55,11 +56,13 @@ class Place:
 def replace_lost() -> list[Reservation]:
     """Returns the reservations of the newcomers, which are to be announced."""
     running = Run.objects.filter(status=Run.Status.RUNNING).exclude(partition_rows=[])
-    found = []
+    found: list[Reservation] = []
+    # Read once at most. Who is taken is refused a second time by the database.
+    fleet = cache(lambda: Fleet(selectors.devices()))
     for run in running.exclude(job__pausing=True).select_related("job"):
         _give_back(run)
         if places := _places(run):
-            found += _fill(run, places)
+            found += _fill(run, places, fleet)
     return found
 
 
@@ -91,7 +94,7 @@ def _give_back(run: Run) -> None:
     for reservation in _held(run).filter(_useless() | _silent(settings.RELEASE_AFTER)):
         device = reservation.device
         with transaction.atomic():
-            runs.release_device(device)
+            runs.release_device(device, run)
             how = HOW_LOST["problem" if _is_useless(reservation) else "silent"]
             jobs.note(run.job, "device-released", f"Goes on without {device.name}, {how}.", run=run)
             audit.record(None, "device.release", f"device:{device.pk}", name=device.name, run=run.pk)
@@ -137,13 +140,13 @@ class _Takers:
         return taken
 
 
-def _fill(run: Run, places: list[Place]) -> list[Reservation]:
+def _fill(run: Run, places: list[Place], fleet: Callable[[], Fleet]) -> list[Reservation]:
     room = quotas.book({run.job.owner_id}).room(run.job.owner_id, 1).devices
     if room is not None:
         # Who relieves another device adds none.
         vacant = [place for place in places if place.lost is None]
         places = vacant[:room] + [place for place in places if place.lost]
-    takers = _takers(run, len(places)) if _anybody_is_free() else _Takers([])
+    takers = _takers(run, len(places), fleet()) if _anybody_is_free() else _Takers([])
     found = []
     for place in places:
         if taker := takers.take(place.partition):
@@ -160,10 +163,9 @@ def _anybody_is_free() -> bool:
     return here.exclude(Exists(lent)).exists()
 
 
-def _takers(run: Run, count: int) -> _Takers:
+def _takers(run: Run, count: int, fleet: Fleet) -> _Takers:
     wanted = spec.parse(run.job.spec)
     asked = demand(wanted, run.job.memory_bytes)
-    fleet = Fleet(selectors.devices())
     useless = set(run.reservations.filter(_useless()).values_list("device_id", flat=True))
     fitting = [one for one in fleet.fitting(asked) if one.pk not in useless]
     if not fitting:
@@ -182,7 +184,7 @@ def _substitute(run: Run, place: Place, taker: Choice) -> Reservation | None:
             if not Run.objects.filter(pk=run.pk, status=Run.Status.RUNNING).update(fence=F("fence")):
                 return None
             if place.lost:
-                runs.release_device(place.lost.device)
+                runs.release_device(place.lost.device, run)
             newcomer = _reserve(run, place.partition, taker.device, taker.stored())
             jobs.note(run.job, "device-replaced", _sentence(place, taker.device), run=run)
             audit.record(

@@ -3,12 +3,11 @@
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from fl_server.models import Checkpoint, Device, Reservation, Round, Run, TrainingJob
 from fl_server.platform import engine, exits
-from fl_server.selectors import checkpoints
 from fl_server.services import jobs, runs
 
 Status = Run.Status
@@ -25,6 +24,7 @@ def anything_runs() -> bool:
 
 
 def check_runs() -> None:
+    _launch_again()
     _end_cancelled()
     _end_exited()
     _end_lost()
@@ -45,6 +45,13 @@ def _end_cancelled() -> None:
     over = (*TrainingJob.TERMINAL, TrainingJob.Status.PAUSED)
     for run in Run.objects.filter(status__in=Run.ACTIVE, job__status__in=over).select_related("job"):
         runs.cancel(run, run.job.reason, run.job.reason_code)
+
+
+def _launch_again() -> None:
+    """Who was to start them never heard from the engine, or is gone itself."""
+    lapsed = Q(status=Status.LAUNCHED, engine_run_id="", lease_until__lt=timezone.now())
+    for run in Run.objects.filter(lapsed):
+        runs.not_launched(run)
 
 
 def _end_exited() -> None:
@@ -144,11 +151,12 @@ def unevaluated() -> list[Checkpoint]:
     )
     last_round = Q(job__spec__evaluation="last-round", number=Subquery(last)) & completed
     missing = Round.objects.filter(every_round | last_round, evaluation={}, finished_at__lt=_while_ago())
-    found = []
-    for job_id, number in missing.order_by("finished_at").values_list("job", "number")[:REPEATED_AT_ONCE]:
-        kept = Checkpoint.objects.filter(job=job_id, round_number=number, removed_at=None)
-        found += [one for one in kept if not checkpoints.is_overtaken(one)]
-    return found
+    newest = missing.filter(number=Subquery(last))
+    crowded = Run.objects.filter(status__in=Run.ACTIVE).exclude(job=OuterRef("job"))
+    wanted = missing.filter(~Exists(crowded) | Q(pk__in=newest.values("pk")))
+    there = Checkpoint.objects.filter(job=OuterRef("job"), round_number=OuterRef("number"), removed_at=None)
+    found = wanted.filter(Exists(there)).order_by("finished_at")[:REPEATED_AT_ONCE]
+    return [Checkpoint.objects.get(job=row.job_id, round_number=row.number) for row in found]
 
 
 def _while_ago() -> datetime:

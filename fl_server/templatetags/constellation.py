@@ -48,6 +48,12 @@ def number(value: Any) -> str:
 
 
 @register.filter
+def count(value: Any) -> str:
+    """Thousands apart, so that a long number can be read."""
+    return f"{value:,}" if isinstance(value, int) else "–"
+
+
+@register.filter
 def signed(value: Any) -> str:
     return f"{float(value):+.4f}" if isinstance(value, int | float) else "–"
 

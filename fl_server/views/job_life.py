@@ -1,6 +1,7 @@
 """The buttons of a job: submit, pause, resume, copy, run again, cancel."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -9,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
 from fl_server import roles
+from fl_server.exceptions import Conflict, NotFound
 from fl_server.models import TrainingJob
 from fl_server.selectors import board
 from fl_server.selectors import jobs as selectors
@@ -88,7 +90,7 @@ def copy(request: HttpRequest, pk: int) -> HttpResponse:
             messages.error(request, f"There is no checkpoint of round {chosen}.")
             return redirect("job", pk=pk)
     said = "This is the copy, a draft. Submit it when it is to start."
-    made = act(request, said, lambda: copies.clone(job, request.user, checkpoint=start))
+    made = _made(request, said, lambda: copies.clone(job, request.user, checkpoint=start))
     return redirect("job", pk=made.pk if made else pk)
 
 
@@ -96,5 +98,19 @@ def copy(request: HttpRequest, pk: int) -> HttpResponse:
 @part_for(*roles.OBSERVERS)
 def rerun(request: HttpRequest, pk: int) -> HttpResponse:
     job = find(request, pk)
-    made = act(request, "The same job is in the queue once more.", copies.rerun, job, request.user)
+    said = "The same job is in the queue once more."
+    made = _made(request, said, lambda: copies.rerun(job, request.user))
     return redirect("job", pk=made.pk if made else pk)
+
+
+def _made(request: HttpRequest, said: str, make: Callable[[], TrainingJob]) -> TrainingJob | None:
+    """The new job, or None. Weights whose file was removed are a sentence, not a page that does not exist."""
+
+    def service() -> TrainingJob:
+        try:
+            return make()
+        except NotFound as exc:
+            raise Conflict(exc.message, code=exc.code) from exc
+
+    made: TrainingJob | None = act(request, said, service)
+    return made

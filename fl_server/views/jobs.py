@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_safe
 
-from fl_server import roles
+from fl_server import roles, spec_sheet
 from fl_server.exceptions import InvalidInput
 from fl_server.forms import JobForm, OptionsForm
 from fl_server.models import TrainingJob
@@ -18,7 +18,7 @@ from fl_server.views import job_life
 from fl_server.views.access import page_for, part_for
 
 JOBS_ON_A_PAGE = 25
-ROUNDS_SHOWN = 200
+ROUNDS_SHOWN = 20
 MOVES_SHOWN = 50
 
 
@@ -47,19 +47,21 @@ def _head(request: HttpRequest, job: TrainingJob) -> dict[str, Any]:
         "job": job,
         "headline": selectors.headline(job),
         "offered": job_life.offered(job, request.user),
+        "curves": job.rounds_done or job.status not in {job.Status.DRAFT, *job.TERMINAL},
     }
 
 
 def _history(request: HttpRequest, job: TrainingJob) -> dict[str, Any]:
-    """The newest rounds and checkpoints, the best one always among them."""
-    best = job.best_checkpoint
-    others = job.checkpoints.exclude(pk=best.pk) if best else job.checkpoints.all()
+    """The newest rounds and the newest checkpoints whose files are there, the best one always among them."""
+    best, kept = job.best_checkpoint, job.checkpoints.filter(removed_at=None)
+    others = kept.exclude(pk=best.pk) if best else kept
     return {
         "job": job,
         "rounds": job.rounds.order_by("-number")[:ROUNDS_SHOWN],
         "rounds_of": job.rounds.count(),
         "checkpoints": [*([best] if best else []), *others.order_by("-round_number")[:ROUNDS_SHOWN]],
         "checkpoints_of": job.checkpoints.count(),
+        "removed": job.checkpoints.exclude(removed_at=None).count(),
         "shown": ROUNDS_SHOWN,
         "may_copy": roles.may_submit(request.user),
     }
@@ -88,6 +90,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
             **_history(request, job),
             "board": board.of(job),
             "charts": selectors.charts(job),
+            "settings": spec_sheet.changed(job.spec),
         },
     )
 

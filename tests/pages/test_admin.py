@@ -18,6 +18,7 @@ from fl_server.models import (
     Notification,
     Policy,
     Quota,
+    Schedule,
     TrainingJob,
     Webhook,
 )
@@ -27,7 +28,9 @@ from tests.server.world import World
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
 
 OURS = [model for model in admin.site._registry if model._meta.app_label == "fl_server"]
-READ_ONLY = [model for model in OURS if model not in (AlertRule, EnrolmentCode, Policy, Quota)]
+# Added and changed on pages of the platform.
+ELSEWHERE = (Schedule,)
+READ_ONLY = [m for m in OURS if m not in (AlertRule, EnrolmentCode, Policy, Quota, *ELSEWHERE)]
 
 
 @pytest.fixture
@@ -82,6 +85,9 @@ def test_lists_and_details_open_for_an_admin(staff: Client, model: Any) -> None:
     row = model.objects.first()
     assert row is not None
     page = staff.get(address(model, "change", row.pk))
+    if model in ELSEWHERE:
+        assert page.status_code == 302
+        return
     assert page.status_code == 200
     assert ('name="_save"' in page.content.decode()) == (model in (AlertRule, Policy, Quota))
 
@@ -168,6 +174,28 @@ def test_pausing_and_resuming_jobs_goes_through_the_service(world: World, staff:
 
 def test_making_a_code_leads_to_the_page_that_shows_it_once(staff: Client) -> None:
     assert staff.get(address(EnrolmentCode, "add"))["Location"] == reverse("enrol")
+
+
+def test_adding_and_changing_a_schedule_leads_to_the_pages_for_it(world: World, staff: Client) -> None:
+    listing = staff.get(address(Schedule, "changelist")).content.decode()
+    change = address(Schedule, "change", world.schedule.pk)
+    assert address(Schedule, "add") in listing
+    assert change in listing
+    for page, wanted in (
+        (address(Schedule, "add"), reverse("schedule-new")),
+        (change, reverse("schedule-edit", args=(world.schedule.pk,))),
+    ):
+        answer = staff.get(page, follow=True)
+        assert answer.redirect_chain == [(wanted, 302)]
+        assert answer.status_code == 200
+    assert staff.get(address(Schedule, "change", "x")).status_code == 404
+    assert staff.post(address(Schedule, "delete", world.schedule.pk), {"post": "yes"}).status_code == 403
+
+
+def test_the_words_of_the_lists_are_right(staff: Client) -> None:
+    AlertRule.objects.create(metric="cpu", threshold=2, clear_below=1, minutes=1)
+    assert "CPU at 2 % for 1 minute<" in staff.get(address(AlertRule, "changelist")).content.decode()
+    assert "Deliverys" not in staff.get(address(Delivery, "changelist")).content.decode()
 
 
 def test_revoking_a_code_goes_through_the_service(world: World, staff: Client) -> None:

@@ -38,6 +38,19 @@ def test_the_bell_counts_while_one_looks_at_a_page(demo: Demo, visit: Visit, pat
     assert not visitor.was_reloaded()
 
 
+@pytest.mark.parametrize("path", ["/jobs/new/", "/contributions/", "/schedules/"])
+def test_the_bell_counts_on_a_page_that_listens_to_nothing_else(demo: Demo, visit: Visit, path: str) -> None:
+    visitor = visit(demo.researcher)
+    page = visitor.open(path, live=False)
+    visitor.never_reloads()
+    told(demo.researcher, "“Clothes” is done")
+    expect(page.locator(COUNT)).to_have_text("1")
+    notifications.mark_read(demo.researcher)
+    expect(page.locator(COUNT)).to_be_hidden()
+    expect(page.locator("[data-link]")).to_be_hidden()
+    assert not visitor.was_reloaded()
+
+
 def test_the_list_grows_while_it_is_open_and_opening_one_leads_to_its_page(demo: Demo, visit: Visit) -> None:
     page = visit(demo.researcher).open("/notifications/")
     told(demo.researcher, "“Clothes” is done", f"/jobs/{demo.job.pk}/")

@@ -31,6 +31,11 @@ def test_an_observer_sees_every_owner_and_an_owner_the_own_devices(ledger: World
     assert ledger.foreign_device.name not in own
 
 
+def test_long_numbers_have_their_thousands_apart(world: World) -> None:
+    given(world.owner, world.training, examples=3_192_000)
+    assert ">3,192,000</td>" in page(world.viewer)
+
+
 def test_energy_says_how_many_answers_know_it(ledger: World) -> None:
     shown = page(ledger.viewer)
     assert "known of 1 of 2 answers" in shown

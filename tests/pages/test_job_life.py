@@ -109,6 +109,20 @@ def test_a_round_that_has_no_checkpoint_makes_no_copy(world: World, number: str)
     assert not TrainingJob.objects.filter(cloned_from=world.running).exists()
 
 
+@pytest.mark.parametrize(("name", "data"), [("copy", {"round": "2"}), ("copy", {}), ("rerun", {})])
+def test_weights_whose_file_was_removed_are_a_sentence_on_the_page(
+    world: World, name: str, data: dict[str, str]
+) -> None:
+    world.checkpoint.removed_at = datetime(2026, 5, 4, tzinfo=UTC)
+    world.checkpoint.save()
+    if not data:
+        TrainingJob.objects.filter(pk=world.running.pk).update(start_checkpoint=world.checkpoint)
+    answer = press(world, name, world.running, **data)
+    assert answer.redirect_chain[-1][0] == reverse("job", args=(world.running.pk,))
+    assert "was removed." in answer.content.decode()
+    assert not TrainingJob.objects.filter(cloned_from=world.running).exists()
+
+
 def test_the_timeline_tells_the_newest_move_first_and_who_made_it(world: World) -> None:
     jobs.submit(world.draft, world.researcher)
     pausing.pause(world.draft, world.researcher)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fl_server.services import pausing
+from fl_server.services import jobs, pausing
 from tests.pages.demo import Demo
 from tests.pages.test_browser import SCREENS, Visit, job_page, shoot
 
@@ -25,9 +25,30 @@ def test_a_job_is_paused_and_resumed_and_the_timeline_of_others_follows(demo: De
     expect(moves.first).to_contain_text("Paused by")
     expect(theirs.get_by_role("button", name="Resume")).to_be_visible()
     page.get_by_role("button", name="Resume").click()
-    expect(moves.first).to_contain_text("Waits for devices.")
+    expect(moves.first).to_contain_text("Resumed; waits for devices.")
     expect(theirs.get_by_role("button", name="Resume")).to_have_count(0)
     assert not other.was_reloaded()
+
+
+def test_a_drafts_charts_appear_once_it_is_submitted(demo: Demo, visit: Visit) -> None:
+    draft = jobs.create(demo.researcher, "A draft", demo.job.spec)
+    visitor = visit(demo.researcher)
+    page = visitor.open(f"/jobs/{draft.pk}/")
+    visitor.never_reloads()
+    expect(page.locator("#job-curves")).to_be_hidden()
+    jobs.submit(draft, demo.researcher)
+    expect(page.locator("#job-curves")).to_be_visible()
+    assert not visitor.was_reloaded()
+
+
+def test_the_axes_hold_what_a_value_can_be(demo: Demo, visit: Visit) -> None:
+    page = visit(demo.researcher).open(job_page(demo))
+    bounds = (
+        "['accuracy', 'loss'].map((id) => Chart.getChart(`${id}-chart`).scales.y).map((y) => [y.min, y.max])"
+    )
+    accuracy, loss = page.evaluate(bounds)
+    assert accuracy == [0, 1]
+    assert loss[0] == 0
 
 
 @pytest.mark.parametrize("screen", SCREENS)

@@ -56,6 +56,14 @@ def test_a_jobs_page_leads_to_a_schedule_of_its_specification(world: World) -> N
     assert PeriodicTask.objects.get().name == f"schedule {made.pk}"
 
 
+@pytest.mark.parametrize(("most", "said"), [(2, "2"), (5, "2 to 5")])
+def test_a_number_of_devices_is_a_range_only_where_it_is_one(world: World, most: int, said: str) -> None:
+    world.schedule.spec["participation"] = {"min_devices": 2, "max_devices": most}
+    world.schedule.save()
+    page = text(browser(world.viewer).get(reverse("schedule", args=(world.schedule.pk,))))
+    assert f"<dt>Devices</dt><dd>{said}</dd>" in page
+
+
 def test_without_a_job_one_is_chosen_first(world: World) -> None:
     page = text(browser(world.researcher).get(reverse("schedule-new")))
     assert f"?job={world.foreign.pk}" in page

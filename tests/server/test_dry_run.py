@@ -152,6 +152,22 @@ def test_a_quota_that_is_used_up_is_said() -> None:
     assert "quota of rosa" in answer.sentence
 
 
+def test_behind_a_quota_it_would_start_when_a_run_of_the_person_ends() -> None:
+    cluster.idle_devices(2)
+    Quota.objects.create(user=cluster.researcher(), max_running_jobs=1)
+    run = cluster.led(cluster.queued(participation={"max_devices": 1}))
+    ends = timezone.now() + timedelta(minutes=7)
+    TrainingJob.objects.filter(pk=run.job_id).update(expected_end=ends)
+    answer = found(participation={"max_devices": 1})
+    assert (answer.starts, answer.expected_start) == ("later", ends)
+
+
+def test_it_would_not_go_on_after_its_deadline() -> None:
+    cluster.idle("desk")
+    trained(12.0)
+    assert found(rounds=1000, stopping={"deadline_hours": 0.5}).expected_seconds == 1800
+
+
 def test_it_costs_the_same_queries_however_many_devices_and_jobs_there_are(
     django_assert_max_num_queries: Any,
 ) -> None:

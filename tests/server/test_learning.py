@@ -102,6 +102,14 @@ def test_a_client_that_does_not_say_how_long_it_took_stays_unknown() -> None:
     assert [speed(old), network(old), speed(new)] == [None, None, 1.0]
 
 
+def test_a_time_that_no_training_takes_is_not_believed() -> None:
+    one, other, run = *cluster.idle_devices(2), cluster.led()
+    worked(run, one, train_seconds=1e-320, transfer_seconds=1e-320)
+    worked(run, other)
+    learnt(run)
+    assert (speed(one), network(one)) == (None, None)
+
+
 def test_small_transfers_tell_of_delays_and_not_of_the_network() -> None:
     one, other = cluster.idle_devices(2)
     run = cluster.led()

@@ -10,6 +10,7 @@ from fl_server import reasons
 from fl_server.models import Device
 from fl_server.placement import facts, matching
 from fl_server.placement.facts import DeviceFacts, Gpu
+from fl_server.placement.fleet import Fleet
 from fl_server.selectors import placement
 from tests.server import cluster
 from tests.server.cluster import idle, wanted
@@ -82,6 +83,22 @@ def read() -> DeviceFacts:
 def test_a_device_that_cannot_take_a_job_has_a_reason(row: Any, asked: Any, reason: str) -> None:
     idle("desk", **row)
     assert matching.unfit(read(), facts.demand(wanted(**asked))) == reason
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [
+        ({"reserved": True}, "has no GPU"),
+        ({"quarantined": True}, "has no GPU"),
+        ({"quarantined": True, "reserved": True, "gpus": (Gpu(GB, GB),)}, "is in quarantine"),
+        ({"reserved": True, "gpus": (Gpu(GB, GB),)}, "works on another run"),
+    ],
+)
+def test_what_lasts_is_said_before_what_passes(device: Any, reason: str) -> None:
+    demand = facts.demand(wanted(**needs(gpu=True)))
+    one = free(name="desk", **device)
+    assert matching.unfit(one, demand) == reason
+    assert Fleet([one]).reasons(demand, 20) == ({"desk": reason}, 0)
 
 
 @pytest.mark.services

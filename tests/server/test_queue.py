@@ -107,6 +107,21 @@ def test_a_job_that_too_few_devices_could_take_stands_in_nobodys_way() -> None:
     assert starts(forecast(NOW, 3, 4, [], [asked(1, 5, 3, 4), asked(2, 2, 3, 3)])) == {1: None, 2: 0}
 
 
+def test_who_waits_for_a_quota_starts_when_its_runs_end_and_holds_up_nobody() -> None:
+    running = [Ending(at(5), 1), Ending(at(20), 1)]
+    held = asked(1, 1, 9, 9, seconds=60.0, not_before=at(20))
+    found = forecast(NOW, 9, 9, running, [held, asked(2, 9, 9, 9, seconds=600.0)])
+    assert starts(found) == {1: 20, 2: 0}
+    assert found[1].end == at(21)
+
+
+def test_no_job_goes_on_after_its_deadline() -> None:
+    first = asked(1, 2, 2, 2, seconds=3600.0, until=at(10))
+    found = forecast(NOW, 2, 4, [], [first, asked(2, 2, 2, 2), asked(3, 2, 2, 2, until=at(5))])
+    assert found[1].end == at(10)
+    assert starts(found) == {1: 0, 2: 10, 3: None}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "differs"),
     [
@@ -149,6 +164,30 @@ def test_what_is_placed_is_counted_at_once() -> None:
     room = book.room(1, 1)
     assert not room.allows(1)
     assert room.reason == "Waits for Anna: 2 of 2 jobs run already."
+
+
+@pytest.mark.parametrize(
+    ("limit", "held", "reason"),
+    [
+        ((1, None), 1, "1 of 1 job runs already."),
+        ((1, None), 2, "2 of 1 jobs run already."),
+        ((0, None), 0, "it allows no jobs."),
+        ((None, 1), 1, "1 of 1 device is in use, and it needs 1."),
+        ((None, 0), 0, "0 of 0 devices are in use, and it needs 1."),
+    ],
+)
+def test_the_reason_counts_in_proper_words(limit: Any, held: int, reason: str) -> None:
+    book = Book((Limit("Anna", frozenset({1}), *limit),), {1: held}, {1: held})
+    assert book.room(1, 1).reason == f"Waits for Anna: {reason}"
+
+
+def test_a_quota_opens_with_the_end_of_the_first_run_that_gives_back_enough() -> None:
+    book = Book((ANNA, Limit("the team", TEAM, 3, None)), {1: 2, 2: 2}, {1: 9, 2: 5})
+    endings = [Ending(at(40), 4, 1), Ending(at(10), 3, 2), Ending(None, 5, 1), Ending(at(20), 2, 2)]
+    assert book.opens(1, 1, endings) == at(40)
+    assert book.opens(2, 1, endings) == at(20)
+    assert book.opens(1, 11, endings) is None
+    assert (book.jobs, book.devices) == ({1: 2, 2: 2}, {1: 9, 2: 5})
 
 
 def test_the_strictest_of_all_limits_counts() -> None:

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from fl_server import spec
 from fl_server.exceptions import Conflict
 from fl_server.models import Participation, Reservation, Run, TrainingJob
 from fl_server.selectors import runs as selectors
-from fl_server.services import jobs, runs, scheduling
+from fl_server.services import jobs, runs, scheduling, supervision
 from tests.server import cluster
 
 pytestmark = [pytest.mark.services, pytest.mark.django_db]
@@ -189,7 +190,7 @@ def test_a_job_is_not_claimed_before_its_pause_is_over() -> None:
 
 def test_only_attempts_without_a_new_round_count() -> None:
     cluster.idle("desk")
-    job = cluster.queued()
+    job = cluster.queued(rounds=2 * ATTEMPTS)
     now = timezone.now()
     for number in range(1, 2 * ATTEMPTS):
         run = cluster.claimed(job)
@@ -198,6 +199,40 @@ def test_only_attempts_without_a_new_round_count() -> None:
         job.refresh_from_db()
         assert job.status == JobStatus.QUEUED
         assert (job.not_before - timezone.now()).total_seconds() < 2.0
+
+
+def test_a_job_whose_rounds_are_all_there_is_done_however_its_last_run_ended() -> None:
+    cluster.idle("desk")
+    job = cluster.queued(rounds=1, stopping={"attempts": 1})
+    run, now = cluster.led(job), timezone.now()
+    run.rounds.create(job=job, number=1, started_at=now, finished_at=now)
+    runs.fail(run, "serverapp-lost", "gone")
+    job.refresh_from_db()
+    assert (job.status, job.reason_code) == (JobStatus.COMPLETED, "completed")
+
+
+def test_a_device_is_taken_out_of_the_run_that_gives_it_back_and_of_no_other() -> None:
+    desk = cluster.idle("desk")
+    first = cluster.led()
+    runs.fail(first, "error", "gone")
+    second = cluster.led(cluster.queued("Next"))
+    runs.release_device(desk, first)
+    assert second.reservations.filter(released_at__isnull=True).exists()
+    runs.release_device(desk, second)
+    assert not second.reservations.filter(released_at__isnull=True).exists()
+
+
+def test_a_launch_that_nobody_finished_is_begun_again() -> None:
+    cluster.idle("desk")
+    run = cluster.claimed()
+    assert runs.launched(run)
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert run.status == Run.Status.LAUNCHED
+    Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    supervision.check_runs()
+    run.refresh_from_db()
+    assert run.status == Run.Status.PREPARING
 
 
 def test_why_a_round_got_too_few_replies_is_told_for_each_device() -> None:

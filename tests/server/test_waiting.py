@@ -186,7 +186,7 @@ def test_the_members_of_a_group_share_its_quota() -> None:
     other = queued("other", participation=devices_of(1))
     TrainingJob.objects.filter(pk=other.pk).update(owner=rudi)
     assert looked_at(other)["sentence"] == (
-        "Waits for the quota of the group vision: 1 of 1 jobs run already."
+        "Waits for the quota of the group vision: 1 of 1 job runs already."
     )
 
 
@@ -233,6 +233,12 @@ def test_the_expected_end_of_a_running_job_follows_its_rounds() -> None:
     scheduling.claim_next()
     run.job.refresh_from_db()
     assert run.job.expected_end == done.finished_at + timedelta(seconds=20)
+
+
+def test_a_device_that_works_says_what_it_lacks_for_ever() -> None:
+    idle("desk", hardware={**cluster.HARDWARE, "gpus": []})
+    cluster.led(queued("first"))
+    assert looked_at(queued("second", requirements={"gpu": True}))["unfit"] == {"desk": "has no GPU"}
 
 
 def test_a_new_job_is_forecast_from_one_with_the_same_model_and_dataset() -> None:

@@ -7,6 +7,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from fl_server import models
+from fl_server.api.serializers.body import Body
 
 DEFAULT_WINDOW = timedelta(hours=1)
 LONGEST_WINDOW = timedelta(days=3660)
@@ -54,5 +55,5 @@ class Log(serializers.ModelSerializer):
         fields = ("id", "asked_by", "asked_at", "received_at", "text")
 
 
-class Replacement(serializers.Serializer):
+class Replacement(Body):
     old = serializers.UUIDField(help_text="The device that this one takes the place of")

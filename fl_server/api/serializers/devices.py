@@ -1,6 +1,7 @@
 from rest_framework import serializers
 
 from fl_server import models, reasons
+from fl_server.api.serializers.body import Body
 from fl_server.selectors import habits
 
 
@@ -70,11 +71,11 @@ class Device(serializers.ModelSerializer):
         return device.free_hours if habits.may_see(self.context["request"].user, device) else []
 
 
-class Relabelling(serializers.Serializer):
+class Relabelling(Body):
     labels = serializers.DictField(
         child=serializers.CharField(max_length=80), help_text="All of them; the device loses the others"
     )
 
 
-class Revocation(serializers.Serializer):
+class Revocation(Body):
     reason = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)

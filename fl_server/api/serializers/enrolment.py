@@ -1,5 +1,6 @@
 from rest_framework import serializers
 
+from fl_server.api.serializers.body import Body
 from fl_server.models import EnrolmentCode
 
 WEEK_HOURS = 24 * 7
@@ -28,7 +29,7 @@ class Code(serializers.ModelSerializer):
         )
 
 
-class NewCode(serializers.Serializer):
+class NewCode(Body):
     label = serializers.CharField(max_length=80)
     owner = serializers.CharField(
         required=False, help_text="User name of the devices' owner; yourself if left out"

@@ -4,6 +4,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from fl_server import models
+from fl_server.api.serializers.body import Body
 from fl_server.models import TrainingJob
 from fl_server.selectors import jobs as job_selectors
 from fl_server.spec import JobSpec
@@ -91,7 +92,7 @@ class FromCheckpoint(serializers.IntegerField):
         )
 
 
-class NewJob(serializers.Serializer):
+class NewJob(Body):
     name = serializers.CharField(max_length=120)
     spec = SpecField()
     submit = serializers.BooleanField(default=True, help_text="Queue it at once; else it stays a draft")
@@ -99,17 +100,17 @@ class NewJob(serializers.Serializer):
     start_checkpoint = FromCheckpoint()
 
 
-class Submission(serializers.Serializer):
+class Submission(Body):
     start_at = StartAt()
 
 
-class Pause(serializers.Serializer):
+class Pause(Body):
     now = serializers.BooleanField(
         default=False, help_text="Abandon the round under way instead of finishing it"
     )
 
 
-class Copy(serializers.Serializer):
+class Copy(Body):
     name = serializers.CharField(
         max_length=120, default="", allow_blank=True, help_text="Empty: the old name and (copy)"
     )

@@ -2,6 +2,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from fl_server.api.serializers.body import Body
 from fl_server.models import Alert, AlertRule, Delivery, Notification
 
 MOST_IDS = 500
@@ -15,7 +16,7 @@ class Notice(serializers.ModelSerializer):
         fields = ("id", "at", "kind", "title", "text", "path", "read_at")
 
 
-class Read(serializers.Serializer):
+class Read(Body):
     ids = serializers.ListField(
         child=serializers.IntegerField(min_value=1),
         required=False,
@@ -28,20 +29,20 @@ class Unread(serializers.Serializer):
     unread = serializers.IntegerField()
 
 
-class Ways(serializers.Serializer):
+class Ways(Body):
     page = serializers.BooleanField(required=False, help_text="Counted by the bell")
     email = serializers.BooleanField(required=False)
     webhook = serializers.BooleanField(required=False)
 
 
-class Choices(serializers.Serializer):
+class Choices(Body):
     """By which ways to hear of each kind; what is left out stays as it is."""
 
     def get_fields(self) -> dict[str, Any]:
         return {kind.value: Ways(required=False, help_text=str(kind.label)) for kind in Notification.Kind}
 
 
-class Address(serializers.Serializer):
+class Address(Body):
     url = serializers.CharField(max_length=500, help_text="https://…")
 
 
@@ -64,7 +65,7 @@ class SentOn(serializers.ModelSerializer):
         fields = ("notification", "title", "way", "state", "attempts", "due_at", "delivered_at", "error")
 
 
-class Rule(serializers.ModelSerializer):
+class Rule(Body, serializers.ModelSerializer):
     threshold = serializers.FloatField(help_text="Begins when the use stays at or above this, in per cent")
     clear_below = serializers.FloatField(help_text="Ends when the use falls below this, in per cent")
     minutes = serializers.IntegerField(default=10, help_text="For so long before it begins")

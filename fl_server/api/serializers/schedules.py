@@ -5,6 +5,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from fl_server.api.serializers.body import Body
 from fl_server.api.serializers.jobs import SpecField
 from fl_server.models import Schedule as Model
 from fl_server.models import TrainingJob
@@ -69,7 +70,7 @@ class ClockTime(serializers.DateTimeField):
         return value
 
 
-class Changes(serializers.Serializer):
+class Changes(Body):
     name = serializers.CharField(max_length=120, required=False)
     spec = SpecField(required=False, help_text="Of the jobs that it starts")
     job = serializers.IntegerField(

@@ -30,7 +30,7 @@ export class Curves {
         },
         scales: {
           x: { type: "linear", min: 1, suggestedMax: 5, border: { display: false }, ticks: { precision: 0, maxRotation: 0 }, title: { display: true, text: "round" } },
-          y: { border: { display: false }, grace: "8%", ticks: { maxTicksLimit: 6, callback: write } },
+          y: { border: { display: false }, ...(percent ? { min: 0, max: 1 } : { beginAtZero: true, grace: "8%" }), ticks: { maxTicksLimit: 6, callback: write } },
         },
       },
     });

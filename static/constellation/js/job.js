@@ -13,7 +13,8 @@ function draw(series) {
   loss.set(series.rounds, series.evaluation.loss, series.training["train-loss"]);
 }
 
-const head = new Fragment("job-head");
+const curves = document.getElementById("job-curves");
+const head = new Fragment("job-head", () => { curves.hidden = head.element.dataset.curves === "none"; });
 const history = new Fragment("job-history");
 const timeline = new Fragment("job-timeline");
 const board = new Board();

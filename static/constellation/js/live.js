@@ -1,4 +1,5 @@
-// One socket for one topic. It comes back by itself; `reopened` then reads what was missed.
+// One socket for one topic. It comes back by itself; `reopened` then reads what was missed. A quiet one serves a page
+// that does not change by itself: it shows no sign, and never reloads what somebody is typing.
 import { setUnread } from "./bell.js";
 import { setServerTime } from "./page.js";
 
@@ -6,9 +7,15 @@ const FINAL = new Map([[4401, "Logged out"], [4403, "No longer allowed"], [4404,
 const SHORTEST = 300;
 const LONGEST = 10_000;
 
-export function listen(topic, { event, reopened }) {
+let started = false;
+
+export const listens = () => started;
+
+export function listen(topic, { event, reopened, quiet = false }) {
+  started = true;
   const sign = document.querySelector("[data-link]");
   const show = (state, text) => {
+    if (quiet) return;
     sign.hidden = false;
     sign.dataset.state = state;
     sign.textContent = text;
@@ -37,7 +44,7 @@ export function listen(topic, { event, reopened }) {
     socket.addEventListener("close", (close) => {
       if (FINAL.has(close.code)) {
         show("lost", FINAL.get(close.code));
-        if (opened) location.reload(); // the rights changed while the page was open
+        if (opened && !quiet) location.reload(); // the rights changed while the page was open
         return;
       }
       show("lost", "Reconnecting…");
