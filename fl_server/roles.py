@@ -1,6 +1,9 @@
 """Who may do what. A role is a Django group of that name; a superuser is an admin."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -23,6 +26,12 @@ def of(user: "AbstractBaseUser | AnonymousUser") -> frozenset[str]:
     if user.is_superuser:
         names.add(ADMIN)
     return frozenset(names)
+
+
+def people() -> "QuerySet[Any]":
+    """Everybody who has a role."""
+    has_role = Q(groups__name__in=ROLES) | Q(is_superuser=True)
+    return get_user_model().objects.filter(has_role, is_active=True).distinct()
 
 
 def is_admin(user: "AbstractBaseUser | AnonymousUser") -> bool:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from fl_client import catalogue
 from fl_client.assignment import Training
 from fl_client.errors import ClientError
-from fl_server import faults
-from fl_server.exceptions import InvalidSpec
+from fl_server import faults, labels
+from fl_server.exceptions import InvalidInput, InvalidSpec
 from strategies import catalog as strategies_catalog
 
 VERSION: Final = 1
@@ -117,6 +117,15 @@ class Requirements(_Part):
         description="Only devices whose owner registered private data of this name.",
     )
 
+    @field_validator("labels")
+    @classmethod
+    def labels_can_be_carried(cls, value: dict[str, str]) -> dict[str, str]:
+        try:
+            labels.check_all(value)
+        except InvalidInput as exc:
+            raise ValueError(exc.message) from exc
+        return value
+
     @field_validator("min_client_version")
     @classmethod
     def version_can_be_compared(cls, value: str) -> str:
@@ -142,7 +151,9 @@ class Waiting(_Part):
 class Stopping(_Part):
     """When a job ends before its last round."""
 
-    target: float | None = Field(None, description="Ends when the metric has reached this value.")
+    target: float | None = Field(
+        None, allow_inf_nan=False, description="Ends when the metric has reached this value."
+    )
     patience: int | None = Field(
         None, ge=1, le=10_000, description="Ends after so many evaluated rounds without a better value."
     )

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo, available_timezones
 
 from celery.schedules import ParseException, crontab_parser
-from cron_descriptor import Options, get_description
+from cron_descriptor import FormatException, Options, get_description
 
 from fl_server.exceptions import InvalidInput
 
@@ -142,7 +142,8 @@ def zones() -> tuple[str, ...]:
 
 
 def zone(name: str) -> ZoneInfo:
-    if name not in available_timezones():
+    # What "localtime" means depends on the machine that reads it.
+    if name not in available_timezones() or name in ("localtime", "Factory"):
         raise InvalidInput(
             f"timezone is {name!r}; it must be the name of a time zone, like Europe/Berlin or UTC.",
             field="timezone",
@@ -179,6 +180,13 @@ def cron(text: str, timezone: str) -> Cron:
         )
     sets = [field.parse(part) for field, part in zip(FIELDS, parts, strict=True)]
     made = Cron(text, where, *sets)
+    try:
+        made.words()
+    except (FormatException, ValueError, IndexError) as exc:
+        raise InvalidInput(
+            f"cron is {text!r}, which cannot be read: {exc}. A step may be no longer than its field.",
+            field="cron",
+        ) from exc
     if next(made.after(datetime.now(UTC)), None) is None:
         raise InvalidInput(f"cron is {text!r}; there is no such day in any year.", field="cron")
     return made

@@ -10,6 +10,8 @@ import hmac
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -75,8 +77,13 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), message, sha256).hexdigest()
 
 
+# Not the loop's own: slow name servers of some would hold up others, and the end of the loop.
+_resolvers = ThreadPoolExecutor(32, thread_name_prefix="resolve")
+
+
 async def system_resolve(host: str, port: int) -> list[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_resolvers, look_up)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

@@ -18,6 +18,9 @@ class QuotaForm(forms.ModelForm):
         cleaned = super().clean()
         if not self.instance.pk and bool(cleaned.get("user")) == bool(cleaned.get("group")):
             raise forms.ValidationError("A quota is of a user or of a group, and not of both.")
+        for name in quotas.LIMITS:
+            if (cleaned.get(name) or 0) > quotas.MOST:
+                self.add_error(name, f"Allowed are 0 to {quotas.MOST}, or nothing.")
         return cleaned
 
 

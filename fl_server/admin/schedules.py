@@ -50,7 +50,7 @@ class ScheduleAdmin(LookAdmin):
 
     @admin.display(description="When")
     def when(self, schedule: Schedule) -> str:
-        return selectors.timing_of(schedule).words()
+        return selectors.words(schedule)
 
     @admin.action(description="Pause the chosen schedules")
     def pause(self, request: HttpRequest, rows: QuerySet[Schedule]) -> None:

@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from fl_server.placement.availability import hours, lowest
@@ -46,7 +47,7 @@ USUAL_WORK = 8 * 3600.0  # seconds in seven days
 USUAL_ROUND = 120.0
 WORDS = {
     "speed": "it trains faster",
-    "availability": "it is free more often at this hour",
+    "availability": "it is more likely to stay free",
     "reputation": "its work is more reliable",
     "rest": "it has worked less lately",
     "diversity": "its data is newer to the job",
@@ -166,7 +167,7 @@ def _draw(pk: Any, salt: int) -> int:
 
 def _against(value: float | None, usual: float) -> float:
     """0 for nothing, a half for what is usual, 1 for ever more."""
-    return AVERAGE if value is None else value / (value + usual)
+    return AVERAGE if value is None or not isfinite(value) else value / (value + usual)
 
 
 def _means(scored: Sequence[Scored]) -> Parts:

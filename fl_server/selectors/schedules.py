@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from fl_server import roles, timing
+from fl_server.exceptions import InvalidInput
 from fl_server.models import Schedule, TrainingJob
 
 RUNS_SHOWN = 5
@@ -30,16 +31,31 @@ def timing_of(schedule: Schedule) -> timing.Timing:
     return timing.once(schedule.at, schedule.timezone)
 
 
+def words(schedule: Schedule) -> str:
+    """When it runs. A time zone that this server no longer knows must not hide the schedule."""
+    try:
+        return timing_of(schedule).words()
+    except InvalidInput as exc:
+        return exc.message
+
+
 def next_runs(schedule: Schedule, now: datetime) -> list[datetime]:
-    """The next planned times, none while it is paused."""
+    """The next planned times, none while it is paused or its time zone is not known here."""
     if not schedule.enabled:
         return []
-    return list(islice(timing_of(schedule).after(now), RUNS_SHOWN))
+    try:
+        return list(islice(timing_of(schedule).after(now), RUNS_SHOWN))
+    except InvalidInput:
+        return []
 
 
 def due(now: datetime) -> QuerySet[Schedule]:
     """Those with an unsettled planned time: `settled_until` always ends just before the next."""
-    return Schedule.objects.filter(enabled=True, settled_until__lt=now).select_related("owner")
+    return (
+        Schedule.objects.filter(enabled=True, settled_until__lt=now)
+        .select_related("owner")
+        .order_by("settled_until")
+    )
 
 
 def unfinished(schedule: Schedule) -> TrainingJob | None:

@@ -4,6 +4,8 @@ from django.utils import timezone
 
 from fl_server.models import Contribution, Participation, Run
 
+MOST_WATTS = 3000.0  # of one machine; what would be more is not believed
+
 
 def record(run: Run, round_number: int) -> int:
     """Note the accepted answers of a round that is being committed; how many there are.
@@ -26,7 +28,7 @@ def record(run: Run, round_number: int) -> int:
             at=part.finished_at or now,
             examples=part.examples,
             seconds=_seconds(part),
-            energy_wh=part.energy_wh,
+            energy_wh=_energy(part),
         )
         for part in new
     ]
@@ -34,7 +36,15 @@ def record(run: Run, round_number: int) -> int:
 
 
 def _seconds(part: Participation) -> float:
-    """What the device measured of its own work; else how long its answer took, waiting included."""
+    """What the device measured of its own work, at most as long as its answer took; else just that."""
     if part.train_seconds is None:
         return part.seconds
-    return part.train_seconds + (part.transfer_seconds or 0.0)
+    own = part.train_seconds + (part.transfer_seconds or 0.0)
+    return min(own, part.seconds) if part.seconds else own
+
+
+def _energy(part: Participation) -> float | None:
+    """What the device measured, as far as a machine can use so much in that time."""
+    if part.energy_wh is None:
+        return None
+    return min(part.energy_wh, _seconds(part) * MOST_WATTS / 3600)

@@ -15,7 +15,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.db.models import F
 from django.utils import timezone
 
-from fl_server import webhook
+from fl_server import roles, webhook
 from fl_server.models import Delivery, Webhook
 from fl_server.services import webhooks
 from fl_server.services.webhooks import Post
@@ -86,7 +86,7 @@ def _mail(claimed: list[Delivery], until: float) -> Outcomes:
 
 def _mailed(delivery: Delivery, connection: BaseEmailBackend) -> str:
     told = delivery.notification
-    if not (told.user.is_active and told.user.email):
+    if not (roles.of(told.user) and told.user.email):
         return NOBODY
     parts = (
         told.text,
@@ -113,7 +113,7 @@ def _post(claimed: list[Delivery], post: Post) -> Outcomes:
 def _target(delivery: Delivery) -> Webhook | None:
     user = delivery.notification.user
     target: Webhook | None = getattr(user, "webhook", None)
-    return target if user.is_active else None
+    return target if roles.of(user) else None
 
 
 async def _post_all(targets: list[tuple[Delivery, Webhook]], post: Post) -> Outcomes:

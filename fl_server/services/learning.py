@@ -5,7 +5,7 @@ Everything is an exponentially weighted mean, so that old habits fade.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from statistics import median
+from statistics import median, median_low
 from typing import Any
 
 from django.db import transaction
@@ -22,6 +22,7 @@ HOURS = 168
 UNKNOWN_HOUR = 0.5
 # What passes in no time tells of the delay of the network, not of its speed.
 LEAST_BYTES, LEAST_SECONDS = 250_000, 0.001
+FASTEST = 10.0  # times the median of a round; more is not believed
 BATCH = 500
 
 
@@ -45,6 +46,9 @@ def learn_from_round(round_id: int) -> None:
         for pk, part in measured.items()
         if (part.train_seconds or 0) >= LEAST_SECONDS
     }
+    # A device that claims to be a thousand times as fast makes nobody else slow.
+    fastest = FASTEST * median_low(speeds.values()) if speeds else 0.0
+    speeds = {pk: min(speed, fastest) for pk, speed in speeds.items()}
     usual = median(speeds.values()) if len(speeds) > 1 else 0.0
 
     def learn(device: Device) -> None:

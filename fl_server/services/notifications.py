@@ -74,7 +74,7 @@ def _fresh(news: Sequence[News]) -> dict[Key, News]:
     users, facts = {one.user_id for one in news}, {one.fact for one in news}
     told = Notification.objects.filter(user_id__in=users, fact__in=facts)
     known = set(told.values_list("user_id", "fact"))
-    here = set(get_user_model().objects.filter(pk__in=users, is_active=True).values_list("pk", flat=True))
+    here = set(roles.people().filter(pk__in=users).values_list("pk", flat=True))
     keys = {(one.user_id, one.fact): one for one in news if one.user_id in here}
     return {key: one for key, one in keys.items() if key not in known}
 

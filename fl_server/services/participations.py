@@ -79,7 +79,7 @@ def uploaded(
 ) -> None:
     """The reply lies complete in the engine."""
     mine = Participation.objects.filter(device=device, run_id=run_id, round_number=round_number)
-    mine.update(
+    mine.exclude(status__in=Participation.TERMINAL).update(
         partial=partial,
         lost_seconds=lost_seconds,
         energy_wh=energy_wh,

@@ -60,9 +60,13 @@ def replace_lost() -> list[Reservation]:
     # Read once at most. Who is taken is refused a second time by the database.
     fleet = cache(lambda: Fleet(selectors.devices()))
     for run in running.exclude(job__pausing=True).select_related("job"):
-        _give_back(run)
-        if places := _places(run):
-            found += _fill(run, places, fleet)
+        try:
+            _give_back(run)
+            if places := _places(run):
+                found += _fill(run, places, fleet)
+        except Exception:
+            # One run must not keep the tick from all others.
+            logger.exception("the places of %s could not be filled", run)
     return found
 
 

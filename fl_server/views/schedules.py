@@ -32,7 +32,7 @@ def listing(request: HttpRequest) -> HttpResponse:
     )
     now = timezone.now()
     for schedule in page.object_list:
-        schedule.words = selectors.timing_of(schedule).words()
+        schedule.words = selectors.words(schedule)
         schedule.next_run = next(iter(selectors.next_runs(schedule, now)), None)
     return render(request, "schedules/list.html", {"page": page})
 
@@ -44,7 +44,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     jobs = job_selectors.visible_to(request.user).filter(schedule=schedule)[:JOBS_SHOWN]
     facts = {
         "schedule": schedule,
-        "words": selectors.timing_of(schedule).words(),
+        "words": selectors.words(schedule),
         "next_runs": selectors.next_runs(schedule, timezone.now()),
         "jobs": [{"job": job, "headline": job_selectors.headline(job)} for job in jobs],
         "may_change": selectors.may_change(schedule, request.user),

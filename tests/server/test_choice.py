@@ -101,7 +101,7 @@ def test_more_are_wanted_than_there_are() -> None:
             {"relative_speed": 5.0, "network": 1e9},
             "Chosen because it trains faster and its network is faster.",
         ),
-        ({"free_hours": {9: 1.0}}, "Chosen because it is free more often at this hour."),
+        ({"free_hours": {9: 1.0}}, "Chosen because it is more likely to stay free."),
         ({"recent_work": 0.0}, "Chosen because it has worked less lately."),
         ({"reputation": 1.0}, "Chosen because its work is more reliable."),
         ({"interrupted": True}, "Chosen because it worked on this job before the interruption."),

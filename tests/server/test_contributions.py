@@ -74,6 +74,15 @@ def test_what_the_device_measured_counts_rather_than_how_long_it_was_waited_for(
     assert Contribution.objects.get(device=first).seconds == 1.5
 
 
+def test_a_device_cannot_claim_more_time_or_energy_than_there_was(run: Run) -> None:
+    answered(run)
+    Participation.objects.update(train_seconds=1e7, transfer_seconds=1e7, energy_wh=1e7)
+    rounds.commit(run, report(1), FILE, evaluate=False)
+    for row in Contribution.objects.all():
+        assert row.seconds == 3.0
+        assert row.energy_wh == 3.0 * contributions.MOST_WATTS / 3600
+
+
 def test_rows_are_neither_changed_nor_deleted(run: Run) -> None:
     answered(run)
     contributions.record(run, 1)

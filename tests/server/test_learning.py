@@ -110,6 +110,15 @@ def test_a_time_that_no_training_takes_is_not_believed() -> None:
     assert (speed(one), network(one)) == (None, None)
 
 
+def test_a_device_that_claims_the_impossible_makes_nobody_else_slow() -> None:
+    liar, honest, run = *cluster.idle_devices(2), cluster.led()
+    worked(run, liar, train_seconds=0.001)
+    worked(run, honest)
+    learnt(run)
+    assert (speed(honest) or 0) > 0.15
+    assert (speed(liar) or 0) < 2
+
+
 def test_small_transfers_tell_of_delays_and_not_of_the_network() -> None:
     one, other = cluster.idle_devices(2)
     run = cluster.led()

@@ -55,6 +55,12 @@ def test_a_title_is_one_line_and_a_person_who_left_is_told_nothing(world: World)
     assert not notifications.tell(world.viewer, Kind.ALERT, "One", fact="1")
 
 
+def test_who_has_no_role_any_more_is_told_nothing(world: World) -> None:
+    world.researcher.groups.clear()
+    notifications.tell(world.researcher, Kind.JOB_FAILED, "It failed", fact="job:1")
+    assert told(world.researcher) == []
+
+
 def test_who_chose_nothing_gets_mail_of_what_failed_and_no_webhook(world: World) -> None:
     with_mail(world.researcher)
     webhooks.save(world.researcher, "https://hooks.example/x")

@@ -55,6 +55,9 @@ def test_a_stored_specification_reads_back_the_same() -> None:
         ({"priority": 101}, "priority", "less"),
         ({"version": 2}, "version", "1"),
         ({"colour": "red"}, "colour", "not permitted"),
+        ({"stopping": {"target": "nan"}}, "stopping.target", "finite"),
+        ({"requirements": {"labels": {"a": "\ud800"}}}, "requirements.labels", "label_value"),
+        ({"requirements": {"labels": {"": "b"}}}, "requirements.labels", "label_name"),
     ],
 )
 def test_a_fault_names_its_field_and_what_is_allowed(changes: Any, field: str, says: str) -> None:

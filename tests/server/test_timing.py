@@ -115,6 +115,7 @@ def test_an_expression_is_said_in_words(cron: str, words: str) -> None:
         ("*/0 * * * *", "'*/0' for its minute"),
         ("jan * * * *", "'jan' for its minute"),
         ("0 0 30 2 *", "no such day in any year"),
+        ("0 0 * */31 *", "A step may be no longer than its field"),
         ("0 0 13 * fri", "not both"),
         ("1," * 40 + "1 * * * *", "for its minute"),
         ("0 0 * * " + "é" * 100, "five fields"),
@@ -127,7 +128,9 @@ def test_what_is_no_expression_is_refused_and_says_why(cron: str, said: str) -> 
     assert said in caught.value.message
 
 
-@pytest.mark.parametrize("zone", ["", "Mars/Olympus", "../../etc/passwd", "CEST", "europe/berlin "])
+@pytest.mark.parametrize(
+    "zone", ["", "localtime", "Mars/Olympus", "../../etc/passwd", "CEST", "europe/berlin "]
+)
 def test_an_unknown_time_zone_is_refused_by_name(zone: str) -> None:
     with pytest.raises(InvalidInput, match="timezone is") as caught:
         timing.cron("0 0 * * *", zone)

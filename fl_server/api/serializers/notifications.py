@@ -18,7 +18,7 @@ class Notice(serializers.ModelSerializer):
 
 class Read(Body):
     ids = serializers.ListField(
-        child=serializers.IntegerField(min_value=1),
+        child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
         required=False,
         max_length=MOST_IDS,
         help_text="Of the notifications that were read; all where it is left out",

@@ -45,7 +45,7 @@ class Schedule(serializers.ModelSerializer):
         )
 
     def get_words(self, schedule: Model) -> str:
-        return selectors.timing_of(schedule).words()
+        return selectors.words(schedule)
 
     def get_next_runs(self, schedule: Model) -> list[datetime]:
         return selectors.next_runs(schedule, timezone.now())
