@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
-from tests.e2e.api import ADMIN, ENDED, RESEARCHER, Job, until
+from tests.e2e.api import ADMIN, ENDED, RESEARCHER, Api, Job, until
 from tests.e2e.platform import CALL_SECONDS, Client, Platform
 from tests.faults.wire import Wire
 
@@ -38,6 +38,7 @@ SPEC = {
     "seed": 7,
 }
 ALONE = 300.0  # seconds for a job with a fault, far more than it takes
+TOKEN_SECONDS = 600.0  # that a token is used; it is good for 900
 ANSWER = 60.0  # seconds that a person keeps asking a platform that is down
 
 
@@ -122,9 +123,18 @@ class Cluster:
         self.reference: dict[int, str] = {}
         self._brake: Brake | None = None
         self._jobs = 0
+        self._logged_in: dict[str, tuple[float, Api]] = {}
+
+    def person(self, name: str) -> Api:
+        """Logged in again only when the token is old: the platform bounds log-ins a minute."""
+        since, api = self._logged_in.get(name, (0.0, None))
+        if api is None or time.monotonic() - since > TOKEN_SECONDS:
+            api = patiently(lambda: self.platform.login(name))
+            self._logged_in[name] = (time.monotonic(), api)
+        return api
 
     def open(self) -> None:
-        admin = self.platform.login(ADMIN)
+        admin = self.person(ADMIN)
         code = admin.code(max_uses=len(DESKS))["code"]
         clients = [self.platform.client(name) for name in DESKS]
         joining = [client.begin("enrol", code, "--name", client.name) for client in clients]
@@ -160,7 +170,7 @@ class Cluster:
         away = [name for name in DESKS if not self._is_on(name)]
         for name in away:
             self.start(name)
-        admin = patiently(lambda: self.platform.login(ADMIN))
+        admin = self.person(ADMIN)
         for row in admin.rows("jobs"):
             if row["status"] not in ENDED:
                 admin.post(f"jobs/{row['id']}/cancel")
@@ -178,8 +188,7 @@ class Cluster:
 
     def submit(self, name: str, **changes: Any) -> Job:
         self._jobs += 1
-        researcher = patiently(lambda: self.platform.login(RESEARCHER))
-        return researcher.job(f"{self._jobs} {name}", **SPEC | changes)
+        return self.person(RESEARCHER).job(f"{self._jobs} {name}", **SPEC | changes)
 
     def undisturbed(self) -> Outcome:
         """The job that nothing happens to: what the others have to equal, and how long a round takes."""

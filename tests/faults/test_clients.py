@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.e2e.api import until
+from tests.e2e.api import ADMIN, until
 from tests.faults.cluster import DESKS
 from tests.faults.wire import DOWN, UP
 
@@ -57,7 +57,7 @@ def test_a_cut_network_that_heals_costs_time_and_nothing_else(cluster, noted) ->
     outcome = cluster.with_fault("network cut", fault)
     noted("network cut for 8 s", outcome)
     assert outcome.same_as_undisturbed() > len(outcome.rounds)
-    names = [row["name"] for row in cluster.platform.login("ada").rows("devices")]
+    names = [row["name"] for row in cluster.person(ADMIN).rows("devices")]
     assert len(names) == len(set(names)) == len(DESKS)
 
 
