@@ -51,7 +51,7 @@ client: $(SERVER) ## the employees' package as a wheel in dist/
 	@rm -rf build/client && ls dist/constellation_client-*.whl
 
 clean: ## remove .venv and caches; run-time data in var/ stays
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache staticfiles build dist
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis staticfiles build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
