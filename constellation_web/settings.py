@@ -4,6 +4,7 @@ import secrets
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import environ
 from celery.schedules import crontab
@@ -187,44 +188,22 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "fl_server.platform.clock:Clock"
 REMIND_SECONDS = 300.0
-# A tick that waited longer than its period is replaced by the next one.
+
+
+def _every(seconds: float, task: str) -> dict[str, Any]:
+    """One that waited longer than its period is replaced by the next one."""
+    return {"task": f"fl_server.tasks.{task}", "schedule": seconds, "options": {"expires": seconds}}
+
+
 CELERY_BEAT_SCHEDULE = {
-    "tick": {"task": "fl_server.tasks.tick", "schedule": 2.0, "options": {"expires": 2.0}},
-    "clean up devices": {
-        "task": "fl_server.tasks.clean_up_devices",
-        "schedule": 600.0,
-        "options": {"expires": 600.0},
-    },
-    "sweep checkpoints": {
-        "task": "fl_server.tasks.sweep_checkpoints",
-        "schedule": 600.0,
-        "options": {"expires": 600.0},
-    },
-    "sample availability": {
-        "task": "fl_server.tasks.sample_availability",
-        "schedule": 600.0,
-        "options": {"expires": 600.0},
-    },
-    "deliver notifications": {
-        "task": "fl_server.tasks.deliver",
-        "schedule": 30.0,
-        "options": {"expires": 30.0},
-    },
-    "remind": {
-        "task": "fl_server.tasks.remind",
-        "schedule": REMIND_SECONDS,
-        "options": {"expires": REMIND_SECONDS},
-    },
-    "review reputations": {
-        "task": "fl_server.tasks.review_reputations",
-        "schedule": 3600.0,
-        "options": {"expires": 3600.0},
-    },
-    "evaluate alerts": {
-        "task": "fl_server.tasks.evaluate_alerts",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    },
+    "tick": _every(2.0, "tick"),
+    "clean up devices": _every(600.0, "clean_up_devices"),
+    "sweep checkpoints": _every(600.0, "sweep_checkpoints"),
+    "sample availability": _every(600.0, "sample_availability"),
+    "deliver notifications": _every(30.0, "deliver"),
+    "remind": _every(REMIND_SECONDS, "remind"),
+    "review reputations": _every(3600.0, "review_reputations"),
+    "evaluate alerts": _every(60.0, "evaluate_alerts"),
     "thin out telemetry": {
         "task": "fl_server.tasks.thin_out_telemetry",
         # Some minutes past the hour, when its last minutes are written.

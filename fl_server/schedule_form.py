@@ -1,12 +1,13 @@
 """The form of a schedule. The service judges what it says."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from django import forms
 
 from fl_server import timing
-from fl_server.exceptions import InvalidInput
+from fl_server.exceptions import ConstellationError, InvalidInput
 from fl_server.models import Schedule
 
 KINDS = ((Schedule.Kind.CRON, "Again and again"), (Schedule.Kind.ONCE, "Once"))
@@ -67,7 +68,7 @@ class ScheduleForm(forms.Form):
         kind = self.cleaned_data["kind"]
         return {name: self.cleaned_data[name] for name in ("kind", "timezone", KIND_FIELDS[kind])}
 
-    def add_fault(self, exc: InvalidInput) -> None:
+    def add_fault(self, exc: ConstellationError) -> None:
         self.add_error(exc.field if exc.field in self.fields else None, exc.message)
 
 
@@ -75,8 +76,10 @@ def filled(schedule: Schedule) -> dict[str, Any]:
     """The values with which the form of a schedule starts."""
     names = ("name", "kind", "timezone", "cron", "single_instance", "missed")
     values = {name: getattr(schedule, name) for name in names}
-    at = schedule.at and schedule.at.astimezone(timing.zone(schedule.timezone)).replace(tzinfo=None)
-    return {**values, "at": at or ""}
+    with suppress(InvalidInput):  # a time zone that this server does not know has to be chosen anew
+        at = schedule.at and schedule.at.astimezone(timing.zone(schedule.timezone)).replace(tzinfo=None)
+        values["at"] = at or ""
+    return values
 
 
 NEW = {

@@ -39,6 +39,14 @@ def words(schedule: Schedule) -> str:
         return exc.message
 
 
+def is_over(schedule: Schedule, now: datetime) -> bool:
+    """Whether no planned time is left. Of an unknown time zone nobody knows, so that it can be mended."""
+    try:
+        return next(timing_of(schedule).after(now), None) is None
+    except InvalidInput:
+        return False
+
+
 def next_runs(schedule: Schedule, now: datetime) -> list[datetime]:
     """The next planned times, none while it is paused or its time zone is not known here."""
     if not schedule.enabled:

@@ -48,7 +48,7 @@ def change(schedule: Schedule, by: Any, **fields: Any) -> Schedule:
     with transaction.atomic():
         schedule = _locked(schedule, by)
         before = {name: getattr(schedule, name) for name in CHANGEABLE}
-        was_over = next(selectors.timing_of(schedule).after(timezone.now()), None) is None
+        was_over = selectors.is_over(schedule, timezone.now())
         _set(schedule, fields)
         changed = sorted(name for name, value in before.items() if getattr(schedule, name) != value)
         if set(changed) & set(TIMES):

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from fl_server import roles
-from fl_server.exceptions import InvalidInput
+from fl_server.exceptions import Conflict, InvalidInput
 from fl_server.models import Schedule
 from fl_server.schedule_form import NEW, ScheduleForm, filled
 from fl_server.selectors import jobs as job_selectors
@@ -64,7 +64,7 @@ def new(request: HttpRequest) -> HttpResponse:
     if form.is_bound and form.is_valid():
         try:
             schedule = schedules.create(request.user, spec=job.spec, **form.order())
-        except InvalidInput as exc:
+        except (InvalidInput, Conflict) as exc:
             form.add_fault(exc)
         else:
             return redirect("schedule", pk=schedule.pk)

@@ -64,6 +64,26 @@ def test_a_number_of_devices_is_a_range_only_where_it_is_one(world: World, most:
     assert f"<dt>Devices</dt><dd>{said}</dd>" in page
 
 
+def test_one_schedule_too_many_is_refused_on_the_page(world: World, monkeypatch: Any) -> None:
+    monkeypatch.setattr(schedules, "MOST_OF_ONE", world.researcher.schedules.count())
+    answer = new(world, world.researcher)
+    assert answer.status_code == 400
+    assert "which is the most allowed" in text(answer)
+
+
+@pytest.mark.parametrize("kind", ["cron", "once"])
+def test_a_schedule_whose_time_zone_is_unknown_hides_nothing_and_can_be_mended(
+    world: World, kind: str
+) -> None:
+    when = {"kind": kind, "timezone": "US/Gone", "at": timezone.now() + timedelta(days=1)}
+    Schedule.objects.filter(pk=world.schedule.pk).update(**when)
+    visitor, edit = browser(world.admin), reverse("schedule-edit", args=(world.schedule.pk,))
+    for path in (reverse("schedules"), reverse("schedule", args=(world.schedule.pk,)), edit):
+        assert "US/Gone" in text(visitor.get(path))
+    assert visitor.post(edit, NIGHTLY).status_code == 302
+    assert Schedule.objects.get(pk=world.schedule.pk).timezone == "Europe/Berlin"
+
+
 def test_without_a_job_one_is_chosen_first(world: World) -> None:
     page = text(browser(world.researcher).get(reverse("schedule-new")))
     assert f"?job={world.foreign.pk}" in page
